@@ -1,0 +1,22 @@
+/** Errors of the library and of the argument parser as one sentence and an exit code. */
+import { CommanderError } from 'commander';
+import { ModelError } from '../index.ts';
+
+/** What was wrong, on one line, without a stack. */
+export function sentence(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  return message
+    .replace(/^error: /, '')
+    .trim()
+    .replace(/\s*\n\s*/g, ' ');
+}
+
+/** 2 for wrong usage and bad input, 1 for everything else: a failure of the run, or a mistake of ours. */
+export function exitCodeOf(error: unknown): number {
+  const isUsage =
+    error instanceof CommanderError ||
+    error instanceof RangeError ||
+    error instanceof TypeError ||
+    error instanceof ModelError;
+  return isUsage ? 2 : 1;
+}

@@ -1,0 +1,53 @@
+/** Files that the user names: read whole and bounded, written whole or not at all. */
+import { accessSync, constants, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { ModelError } from '../index.ts';
+
+/** A description of a model or a machine is some kB; a larger file is something else, and is not read. */
+const MAX_INPUT_BYTES = 4 * 2 ** 20;
+
+/** Whether an argument names a file rather than an id of the catalogue. */
+export function isPath(text: string): boolean {
+  return text.endsWith('.json') || /[/\\]/.test(text);
+}
+
+/** @throws ModelError that names the file if it cannot be read or is too large. */
+export function readTextFile(path: string): string {
+  try {
+    const { size } = statSync(path);
+    if (size > MAX_INPUT_BYTES) {
+      throw new ModelError('CONFIG', path, `expected a file of at most ${MAX_INPUT_BYTES} bytes, got ${size}`);
+    }
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    throw fileError(path, 'to read', error);
+  }
+}
+
+/** @throws ModelError if a file could not be written there: asked before the work, so that none is done in vain. */
+export function checkWritable(path: string): void {
+  try {
+    accessSync(dirname(path), constants.W_OK);
+    if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) throw new Error('it is a folder');
+  } catch (error) {
+    throw fileError(path, 'to write', error);
+  }
+}
+
+/** Writes beside the file and moves it into place: an interrupted run leaves the old file or none. */
+export function writeWhole(path: string, content: Uint8Array): void {
+  const aside = join(dirname(path), `.${basename(path)}.${process.pid}`);
+  try {
+    writeFileSync(aside, content);
+    renameSync(aside, path);
+  } catch (error) {
+    rmSync(aside, { force: true });
+    throw fileError(path, 'to write', error);
+  }
+}
+
+function fileError(path: string, purpose: string, cause: unknown): ModelError {
+  if (cause instanceof ModelError) return cause;
+  const reason = (cause as NodeJS.ErrnoException).code ?? (cause as Error).message;
+  return new ModelError('CONFIG', path, `expected a file ${purpose}, got ${reason}`, { cause });
+}

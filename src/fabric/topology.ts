@@ -1,0 +1,264 @@
+/**
+ * The wires of one system: directed links between chips and switches, as typed arrays.
+ *
+ * Every link belongs to a port of a chip, so "the link of chip c through port q" is one look-up and routing needs no
+ * search. Ports of a chip, in order:
+ *
+ *     torus      per dimension: + and -
+ *     switched   per `switch` level: up and down; per `direct` level: one for each group of the level (none to its own)
+ *     last       the chip itself, for two ranks on one chip
+ *
+ * Leaves out: the stages inside a switch (a level is one ideal crossbar), redundant lanes, failed links.
+ */
+import { expectInteger, ModelError } from '../base/errors.ts';
+import type { BytesPerSecond, Seconds } from '../base/units.ts';
+import type { FabricSpec, SwitchLevel, TorusDimension } from '../hardware/spec.ts';
+import { coordinate, isClosed, torusStrides } from './torus.ts';
+
+/** What a link carries, one direction. */
+export interface LinkRate {
+  readonly bandwidth: BytesPerSecond;
+  readonly latency: Seconds;
+}
+
+export interface Topology {
+  readonly fabric: FabricSpec;
+  readonly chips: number;
+  /** Vertex v is chip v if v < chips, else a switch; switches are numbered level by level, innermost first. */
+  readonly vertices: number;
+  /** Link l runs from vertex `from[l]` to vertex `to[l]`; both are the chip itself for its on-chip link. */
+  readonly from: Int32Array;
+  readonly to: Int32Array;
+  readonly bandwidth: Float64Array;
+  readonly latency: Float64Array;
+  /** First port of each dimension or level; the last entry is the on-chip port. */
+  readonly portStart: Int32Array;
+  /** Link of port q of chip c at `c * ports + q`, with ports = last `portStart` + 1; -1 where no link is. */
+  readonly linkAtPort: Int32Array;
+}
+
+/** Chips that a fabric joins. */
+export function fabricSize(fabric: FabricSpec): number {
+  switch (fabric.type) {
+    case 'single':
+      return 1;
+    case 'torus':
+      return fabric.dimensions.reduce((chips, { size }) => chips * size, 1);
+    case 'switched':
+      return fabric.levels.at(-1)?.groupSize ?? 1;
+  }
+}
+
+/**
+ * The links of `fabric` over `chips` chips, plus one `onChip` link per chip.
+ * A switch level's latency is charged half on the way up and half on the way down. A chip's port at a `direct` level is
+ * split evenly over the links to its peers.
+ * @throws RangeError if `chips` is not a positive integer
+ * @throws ModelError (TOPOLOGY) if the fabric is not for that many chips, its levels do not nest, or a rate is not usable
+ */
+export function buildTopology(fabric: FabricSpec, chips: number, onChip: LinkRate): Topology {
+  expectInteger('chips', chips, 1);
+  checkFabric(fabric);
+  checkRate('onChip', onChip);
+  const size = fabricSize(fabric);
+  if (size !== chips) throw new ModelError('TOPOLOGY', 'fabric', `joins ${size} chips, the system has ${chips}`);
+
+  const wiring = new Wiring(chips, portsPerDimension(fabric));
+  let vertices = chips;
+  if (fabric.type === 'torus') wireTorus(wiring, fabric.dimensions);
+  if (fabric.type === 'switched') vertices = wireLevels(wiring, fabric.levels);
+  for (let chip = 0; chip < chips; chip++) wiring.add(chip, wiring.ports - 1, chip, chip, onChip);
+  return wiring.topology(fabric, vertices);
+}
+
+/** Link at port `port` of `chip`, -1 if there is none. */
+export function portLink(topology: Topology, chip: number, port: number): number {
+  return topology.linkAtPort[chip * portCount(topology) + port]!;
+}
+
+/** The link that stands for the chip's own memory path, used between two ranks of one chip. */
+export function onChipLink(topology: Topology, chip: number): number {
+  return portLink(topology, chip, portCount(topology) - 1);
+}
+
+/**
+ * Readable name of a link: `chip3->chip4 (x+)`, `chip3->sled0`, `rack1->chip80`, `chip3 on-chip`.
+ * Made on demand: a name per link would outweigh the rest of a large topology.
+ */
+export function linkName(topology: Topology, link: number): string {
+  expectInteger('link', link, 0, topology.from.length - 1);
+  const from = topology.from[link]!;
+  const to = topology.to[link]!;
+  if (from === to) return `chip${from} on-chip`;
+  const ends = `${vertexName(topology, from)}->${vertexName(topology, to)}`;
+  if (topology.fabric.type !== 'torus') return ends;
+  const ports = portCount(topology);
+  const port = topology.linkAtPort.indexOf(link, from * ports) - from * ports;
+  return `${ends} (${topology.fabric.dimensions[port >> 1]!.name}${port & 1 ? '-' : '+'})`;
+}
+
+/** `chip3`, or a switch by its level and number within it: `rack1`. */
+export function vertexName(topology: Topology, vertex: number): string {
+  expectInteger('vertex', vertex, 0, topology.vertices - 1);
+  const { chips, fabric } = topology;
+  if (vertex < chips || fabric.type !== 'switched') return `chip${vertex}`;
+  let index = vertex - chips;
+  for (const level of fabric.levels) {
+    const switches = level.kind === 'switch' ? chips / level.groupSize : 0;
+    if (index < switches) return `${level.name}${index}`;
+    index -= switches;
+  }
+  throw new RangeError(`"vertex" expected a vertex of the topology, got ${vertex}`);
+}
+
+/** Chips in one group of the next inner level: the unit that level `i` joins. */
+export function innerGroupSize(levels: readonly SwitchLevel[], i: number): number {
+  return i === 0 ? 1 : levels[i - 1]!.groupSize;
+}
+
+function portCount(topology: Topology): number {
+  return topology.portStart.at(-1)! + 1;
+}
+
+function portsPerDimension(fabric: FabricSpec): number[] {
+  switch (fabric.type) {
+    case 'single':
+      return [];
+    case 'torus':
+      return fabric.dimensions.map(() => 2);
+    case 'switched':
+      return fabric.levels.map((level, i) =>
+        level.kind === 'switch' ? 2 : level.groupSize / innerGroupSize(fabric.levels, i),
+      );
+  }
+}
+
+/** Links in the making. */
+class Wiring {
+  readonly chips: number;
+  readonly ports: number;
+  readonly portStart: Int32Array;
+  readonly #linkAtPort: Int32Array;
+  readonly #from: number[] = [];
+  readonly #to: number[] = [];
+  readonly #bandwidth: number[] = [];
+  readonly #latency: number[] = [];
+
+  constructor(chips: number, portsPerDimension: readonly number[]) {
+    this.chips = chips;
+    this.portStart = new Int32Array(portsPerDimension.length + 1);
+    portsPerDimension.forEach((ports, d) => {
+      this.portStart[d + 1] = this.portStart[d]! + ports;
+    });
+    this.ports = this.portStart.at(-1)! + 1;
+    this.#linkAtPort = new Int32Array(chips * this.ports).fill(-1);
+  }
+
+  /** A link from vertex to vertex that port `port` of `chip` finds. */
+  add(chip: number, port: number, from: number, to: number, { bandwidth, latency }: LinkRate): void {
+    this.#linkAtPort[chip * this.ports + port] = this.#from.length;
+    this.#from.push(from);
+    this.#to.push(to);
+    this.#bandwidth.push(bandwidth);
+    this.#latency.push(latency);
+  }
+
+  topology(fabric: FabricSpec, vertices: number): Topology {
+    return {
+      fabric,
+      chips: this.chips,
+      vertices,
+      from: Int32Array.from(this.#from),
+      to: Int32Array.from(this.#to),
+      bandwidth: Float64Array.from(this.#bandwidth),
+      latency: Float64Array.from(this.#latency),
+      portStart: this.portStart,
+      linkAtPort: this.#linkAtPort,
+    };
+  }
+}
+
+function wireTorus(wiring: Wiring, dimensions: readonly TorusDimension[]): void {
+  const strides = torusStrides(dimensions);
+  for (let chip = 0; chip < wiring.chips; chip++) {
+    dimensions.forEach((dimension, d) => {
+      const { size } = dimension;
+      const stride = strides[d]!;
+      const at = coordinate(chip, stride, size);
+      const closed = isClosed(dimension);
+      const next = at + 1 < size ? chip + stride : chip - (size - 1) * stride;
+      const previous = at > 0 ? chip - stride : chip + (size - 1) * stride;
+      const port = wiring.portStart[d]!;
+      if (closed || at + 1 < size) wiring.add(chip, port, chip, next, dimension);
+      if (closed || at > 0) wiring.add(chip, port + 1, chip, previous, dimension);
+    });
+  }
+}
+
+/** Wires all levels and returns the number of vertices: the chips and the switches. */
+function wireLevels(wiring: Wiring, levels: readonly SwitchLevel[]): number {
+  const { chips } = wiring;
+  let vertices = chips;
+  const firstSwitch = levels.map(({ kind, groupSize }) => {
+    const first = vertices;
+    if (kind === 'switch') vertices += chips / groupSize;
+    return first;
+  });
+  for (let chip = 0; chip < chips; chip++) {
+    levels.forEach((level, i) => {
+      const group = Math.floor(chip / level.groupSize);
+      const port = wiring.portStart[i]!;
+      if (level.kind === 'switch') {
+        const half = { bandwidth: level.bandwidth, latency: level.latency / 2 };
+        const hub = firstSwitch[i]! + group;
+        wiring.add(chip, port, chip, hub, half);
+        wiring.add(chip, port + 1, hub, chip, half);
+        return;
+      }
+      const inner = innerGroupSize(levels, i);
+      const peers = level.groupSize / inner;
+      const rate = { bandwidth: level.bandwidth / (peers - 1), latency: level.latency };
+      for (let peer = 0; peer < peers; peer++) {
+        const other = group * level.groupSize + peer * inner + (chip % inner);
+        if (other !== chip) wiring.add(chip, port + peer, chip, other, rate);
+      }
+    });
+  }
+  return vertices;
+}
+
+/** Stops a fabric whose arithmetic would yield NaN, an endless time or a missing link. */
+function checkFabric(fabric: FabricSpec): void {
+  if (fabric.type === 'torus') {
+    fabric.dimensions.forEach((dimension, d) => {
+      const path = `fabric.dimensions[${d}]`;
+      if (!(Number.isSafeInteger(dimension.size) && dimension.size >= 1)) {
+        throw new ModelError('TOPOLOGY', `${path}.size`, `expected integer >= 1, got ${dimension.size}`);
+      }
+      checkRate(path, dimension);
+    });
+  }
+  if (fabric.type === 'switched') {
+    fabric.levels.forEach((level, i) => {
+      const path = `fabric.levels[${i}]`;
+      const inner = innerGroupSize(fabric.levels, i);
+      if (!(Number.isSafeInteger(level.groupSize) && level.groupSize >= 1 && level.groupSize % inner === 0)) {
+        throw new ModelError(
+          'TOPOLOGY',
+          `${path}.groupSize`,
+          `expected a multiple of ${inner}, got ${level.groupSize}`,
+        );
+      }
+      checkRate(path, level);
+    });
+  }
+}
+
+function checkRate(path: string, { bandwidth, latency }: LinkRate): void {
+  if (!(Number.isFinite(bandwidth) && bandwidth > 0)) {
+    throw new ModelError('TOPOLOGY', `${path}.bandwidth`, `expected a rate > 0, got ${bandwidth}`);
+  }
+  if (!(Number.isFinite(latency) && latency >= 0)) {
+    throw new ModelError('TOPOLOGY', `${path}.latency`, `expected a time >= 0, got ${latency}`);
+  }
+}

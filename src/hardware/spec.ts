@@ -1,0 +1,128 @@
+/**
+ * What a machine is, in SI base units: the types that the rest of the package computes with.
+ * Data files say the same things with the units of their sources and with provenance (`schema.ts`); `catalog.ts` converts
+ * once. A quantity nobody knows is `null` here, and whoever needs it must say so, never assume 0.
+ */
+import type { Bytes, BytesPerSecond, FlopsPerSecond, Hertz, Seconds, Watts } from '../base/units.ts';
+
+/** Where a number comes from. `unknown` goes with a null value and says where it was looked for. */
+export type Kind = 'official' | 'third-party' | 'derived' | 'fitted' | 'projected' | 'unknown';
+
+/** Number formats that a peak rate is stated for. `fp8` is whatever 8-bit float the chip runs; `mxfp8`/`mxfp4` are block-scaled. */
+export type PeakFormat =
+  | 'f32'
+  | 'tf32'
+  | 'f16'
+  | 'bf16'
+  | 'fp8'
+  | 'fp6'
+  | 'fp4'
+  | 'mxfp8'
+  | 'mxfp6'
+  | 'mxfp4'
+  | 'int8'
+  | 'sparse';
+
+/** One NeuronCore generation. Lanes are elements per cycle over all partitions, for 16-bit and for 32-bit elements. */
+export interface CoreSpec {
+  readonly id: string;
+  readonly partitions: number;
+  readonly sbuf: Bytes | null;
+  readonly psum: Bytes | null;
+  readonly tensor: { readonly clock: Hertz; readonly rows: number; readonly columns: number } | null;
+  readonly vector: { readonly clock: Hertz; readonly lanes16: number; readonly lanes32: number } | null;
+  readonly scalar: { readonly clock: Hertz; readonly lanes16: number; readonly lanes32: number } | null;
+  readonly gpsimd: { readonly clock: Hertz; readonly lanes: number } | null;
+  readonly dma: { readonly engines: number; readonly bandwidth: BytesPerSecond } | null;
+  /** Time from a semaphore set by one engine to the start of a DMA that waits on it. */
+  readonly dmaStart: Seconds | null;
+  /** Shortest time between two instructions of one engine, in its cycles. */
+  readonly issueInterval: number | null;
+  /** Fixed cost of an instruction that depends on the one before, in its engine's cycles. */
+  readonly staticOverhead: number | null;
+}
+
+export interface ChipSpec {
+  readonly id: string;
+  readonly name: string;
+  readonly vendor: string;
+  readonly aliases: readonly string[];
+  readonly status: 'available' | 'announced' | 'preliminary';
+  /** The NeuronCore generation; null on other makers' chips, and where it is too little documented (Inferentia1). */
+  readonly core: CoreSpec | null;
+  /** NeuronCores; null on other makers' chips. */
+  readonly cores: number | null;
+  /** Physical cores that the Neuron SDK joins into one logical core by default (1 or 2). */
+  readonly logicalCoreSize: number;
+  readonly peak: Readonly<Partial<Record<PeakFormat, FlopsPerSecond | null>>>;
+  readonly memory: { readonly capacity: Bytes | null; readonly bandwidth: BytesPerSecond | null };
+  /** Chip alone (thermal design power), and its share of a whole server (hosts, fans, switches, conversion). */
+  readonly power: { readonly tdp: Watts | null; readonly allIn: Watts | null };
+}
+
+/** One dimension of a torus. `wrap` false makes it a chain. */
+export interface TorusDimension {
+  readonly name: string;
+  readonly size: number;
+  readonly wrap: boolean;
+  /** One link, one direction. */
+  readonly bandwidth: BytesPerSecond;
+  readonly latency: Seconds;
+}
+
+/**
+ * One level of a switched fabric, innermost first. Chips are numbered so that each level groups `groupSize` neighbours.
+ * `switch`: every chip of the group hangs on one (logical) switch by a link of `bandwidth`.
+ * `direct`: chips at the same position in each of the next inner level's groups are linked to each other.
+ */
+export interface SwitchLevel {
+  readonly name: string;
+  readonly kind: 'switch' | 'direct';
+  readonly groupSize: number;
+  /** One chip's port at this level, one direction. */
+  readonly bandwidth: BytesPerSecond;
+  /** One traversal of this level, chip to chip. */
+  readonly latency: Seconds;
+}
+
+export type FabricSpec =
+  | { readonly type: 'single' }
+  | { readonly type: 'torus'; readonly dimensions: readonly TorusDimension[] }
+  | { readonly type: 'switched'; readonly levels: readonly SwitchLevel[] };
+
+export interface SystemSpec {
+  readonly id: string;
+  readonly name: string;
+  readonly vendor: string;
+  readonly aliases: readonly string[];
+  readonly chip: ChipSpec;
+  readonly chips: number;
+  /** Null where no source describes the links between the chips. */
+  readonly fabric: FabricSpec | null;
+  /** Scale-out network of the whole system, one direction. */
+  readonly scaleOut: BytesPerSecond | null;
+  /** Whole system under load, without the building's overhead (PUE). Null: unknown. */
+  readonly power: Watts | null;
+  /** Kind and source of `power`, or where it was looked for. */
+  readonly powerSource: string;
+}
+
+export interface PriceRow {
+  readonly system: string;
+  readonly usdPerHour: number | null;
+  readonly basis: 'on-demand' | 'capacity-block' | 'reserved' | 'spot' | 'list' | 'unknown';
+  readonly region: string | null;
+  /** ISO year-month or year-month-day of the reading. */
+  readonly date: string | null;
+  readonly source: string;
+  readonly kind: Kind;
+  readonly note?: string;
+}
+
+/** What the building adds to the power of its machines, and what it pays for electricity. */
+export interface FacilitySpec {
+  /** Power usage effectiveness: power of the building / power of the machines. */
+  readonly pue: number;
+  /** Dollars per joule. */
+  readonly electricity: number;
+}

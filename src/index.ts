@@ -1,0 +1,61 @@
+/**
+ * trnsim: a Trainium machine. Everything that the command line does is here, as functions on plain data.
+ */
+export { ModelError, type ModelErrorCode } from './base/errors.ts';
+export { parseJson, toJson } from './base/json.ts';
+export * from './base/units.ts';
+export { type BusyLink, busiestLinks, type ClockResult, executeClock, type LinkInterval } from './collectives/clock.ts';
+export { algorithmBandwidth, busBandwidth, ringAllReduceTime } from './collectives/formula.ts';
+export { executeNumeric } from './collectives/numeric.ts';
+export { ringAllReduce } from './collectives/ring.ts';
+export { bytesReceived, bytesSent, type Collective, type Schedule, totalBytes } from './collectives/schedule.ts';
+export {
+  ENGINES,
+  type Engine,
+  type OperatorCost,
+  operatorCost,
+  type RankEngines,
+  rankEngines,
+} from './core/engines.ts';
+export { type Operator, type OperatorKind, operatorFlops } from './core/operator.ts';
+export { ringOrder } from './fabric/rings.ts';
+export { hops, route } from './fabric/routes.ts';
+export { buildTopology, type LinkRate, linkName, type Topology } from './fabric/topology.ts';
+export { type Slice, type Timeline, type Track, writePerfetto } from './formats/perfetto.ts';
+export {
+  type CatalogueEntry,
+  catalogueEntry,
+  chipFromJson,
+  chips,
+  defaultPrice,
+  facility,
+  findChip,
+  findSystem,
+  prices,
+  systemFromJson,
+  systems,
+} from './hardware/catalog.ts';
+export type * from './hardware/spec.ts';
+export * from './kernels/index.ts';
+export { createMachine, type Machine, placeInHbm, type RankOptions } from './machine/machine.ts';
+export { type DecoderConfig, parseModelConfig, parseModelText, type RopeScaling } from './models/config.ts';
+export {
+  type LayerShard,
+  type LayerStep,
+  layerSteps,
+  rankWeights,
+  shardLayer,
+  type WeightBlock,
+} from './models/layer.ts';
+export { type ParameterCounts, parameterCounts } from './models/parameters.ts';
+export { findModel, type ModelPreset, modelEntry, models } from './models/presets.ts';
+export { chipsReport, entryReport, modelsReport, systemsReport } from './report/catalogue.ts';
+export { runReport } from './report/run.ts';
+export {
+  type BreakdownRow,
+  errorBound,
+  type LayerRun,
+  type RunOptions,
+  type RunResult,
+  runLayer,
+} from './workloads/run.ts';

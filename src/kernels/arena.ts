@@ -1,0 +1,166 @@
+/**
+ * The memory that kernels work in: a 64-byte-aligned allocator over one WebAssembly memory of at most 4 GiB.
+ *
+ * First fit over a list of free blocks sorted by offset, neighbours joined on release. The memory grows when nothing
+ * fits. Growing detaches every typed array over the old buffer: hold tensors, which are offsets, and make views on use.
+ */
+import { expectInteger, ModelError } from '../base/errors.ts';
+import type { DType } from './dtype.ts';
+import { Tensor } from './tensor.ts';
+import type { KernelExports } from './wasm.gen.ts';
+import { instantiateKernels } from './wasm.ts';
+
+const PAGE = 65536;
+const ALIGNMENT = 64;
+export const MAX_ARENA_BYTES: number = 65536 * PAGE;
+
+export interface ArenaOptions {
+  /** Most bytes the arena may grow to, at most 4 GiB, which is the default. */
+  readonly maximumBytes?: number;
+}
+
+interface Block {
+  offset: number;
+  bytes: number;
+}
+
+export class Arena {
+  readonly memory: WebAssembly.Memory;
+  readonly kernels: KernelExports;
+  readonly #maximumPages: number;
+  /** Free blocks by offset, no two adjacent. */
+  readonly #free: Block[] = [];
+  readonly #sizes: Map<number, number> = new Map();
+  readonly #scratch: Map<string, number> = new Map();
+  #pages = 1;
+  #used = 0;
+  #peak = 0;
+
+  constructor(options: ArenaOptions = {}) {
+    const maximum = expectInteger('maximumBytes', options.maximumBytes ?? MAX_ARENA_BYTES, PAGE, MAX_ARENA_BYTES);
+    this.#maximumPages = Math.floor(maximum / PAGE);
+    this.memory = new WebAssembly.Memory({ initial: 1, maximum: this.#maximumPages });
+    this.kernels = instantiateKernels(this.memory);
+    // Offset 0 is never handed out, so that no tensor looks like a null pointer in a debugger.
+    this.#free.push({ offset: ALIGNMENT, bytes: PAGE - ALIGNMENT });
+  }
+
+  /** Bytes in tensors and scratch now. */
+  get usedBytes(): number {
+    return this.#used;
+  }
+
+  /** Most bytes that were in use at once. */
+  get peakBytes(): number {
+    return this.#peak;
+  }
+
+  /**
+   * Offset of `bytes` fresh bytes, 64-byte aligned, contents undefined.
+   * @throws ModelError with code CAPACITY if the arena's maximum does not allow it.
+   */
+  allocate(bytes: number): number {
+    expectInteger('bytes', bytes);
+    const size = Math.max(ALIGNMENT, Math.ceil(bytes / ALIGNMENT) * ALIGNMENT);
+    let index = this.#free.findIndex((block) => block.bytes >= size);
+    if (index < 0) {
+      this.#grow(size);
+      index = this.#free.length - 1;
+    }
+    const block = this.#free[index]!;
+    const offset = block.offset;
+    if (block.bytes === size) this.#free.splice(index, 1);
+    else {
+      block.offset += size;
+      block.bytes -= size;
+    }
+    this.#sizes.set(offset, size);
+    this.#used += size;
+    this.#peak = Math.max(this.#peak, this.#used);
+    return offset;
+  }
+
+  /**
+   * Gives the block at `offset` back.
+   * @throws RangeError if `offset` is not an allocated block: a double release would corrupt somebody's tensor.
+   */
+  release(offset: number): void {
+    const bytes = this.#sizes.get(offset);
+    if (bytes === undefined) throw new RangeError(`"offset" expected an allocated block, got ${offset}`);
+    this.#sizes.delete(offset);
+    this.#used -= bytes;
+    this.#insertFree({ offset, bytes });
+  }
+
+  /** A fresh tensor, contents undefined. Give it back with `dispose()` or `using`. */
+  tensor(dtype: DType, shape: readonly number[]): Tensor {
+    return Tensor.allocate(this, dtype, shape);
+  }
+
+  /** A block that kernels share as working space: allocated on first use, kept, and at least `bytes` large. */
+  scratch(name: string, bytes: number): number {
+    const held = this.#scratch.get(name);
+    if (held !== undefined && this.#sizes.get(held)! >= bytes) return held;
+    if (held !== undefined) {
+      this.#scratch.delete(name);
+      this.release(held);
+    }
+    const offset = this.allocate(bytes);
+    this.#scratch.set(name, offset);
+    return offset;
+  }
+
+  /** Makes room for a block of `size` at the end of the memory. Grows by half at least, so that growing stays rare. */
+  #grow(size: number): void {
+    const end = this.#pages * PAGE;
+    const last = this.#free.at(-1);
+    const tail = last && last.offset + last.bytes === end ? last.bytes : 0;
+    const needed = Math.ceil((size - tail) / PAGE);
+    const wished = Math.min(Math.max(needed, this.#pages >> 1), this.#maximumPages - this.#pages);
+    if (needed > wished || !this.#tryGrow(wished, needed)) {
+      throw new ModelError(
+        'CAPACITY',
+        'kernel memory',
+        `expected at most ${this.#maximumPages * PAGE} bytes, got ${this.#used} in use and ${size} more asked for`,
+      );
+    }
+    const pages = this.memory.buffer.byteLength / PAGE;
+    this.#insertFree({ offset: end, bytes: (pages - this.#pages) * PAGE });
+    this.#pages = pages;
+  }
+
+  #tryGrow(wished: number, needed: number): boolean {
+    for (const pages of [wished, needed]) {
+      try {
+        this.memory.grow(pages);
+        return true;
+      } catch {
+        // The host refuses: try the least that helps before giving up.
+      }
+    }
+    return false;
+  }
+
+  #insertFree(block: Block): void {
+    let low = 0;
+    let high = this.#free.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.#free[middle]!.offset < block.offset) low = middle + 1;
+      else high = middle;
+    }
+    const next = this.#free[low];
+    if (next && block.offset + block.bytes === next.offset) {
+      block.bytes += next.bytes;
+      this.#free.splice(low, 1);
+    }
+    const previous = this.#free[low - 1];
+    if (previous && previous.offset + previous.bytes === block.offset) previous.bytes += block.bytes;
+    else this.#free.splice(low, 0, block);
+  }
+}
+
+/** A fresh arena with its own memory and kernels. */
+export function createArena(options?: ArenaOptions): Arena {
+  return new Arena(options);
+}

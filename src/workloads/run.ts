@@ -1,0 +1,330 @@
+/**
+ * The main job: one decoder layer of a real model on a simulated machine. It computes with real tensors, sharded over the
+ * ranks, checks the result against FP32 on one rank, and says what the layer takes in time, energy and money.
+ */
+import { expectInteger, expectOneOf, ModelError } from '../base/errors.ts';
+import { toNanoseconds } from '../base/units.ts';
+import { algorithmBandwidth, busBandwidth } from '../collectives/formula.ts';
+import { ringAllReduce } from '../collectives/ring.ts';
+import { bytesSent, type Schedule } from '../collectives/schedule.ts';
+import type { Timeline } from '../formats/perfetto.ts';
+import { defaultPrice } from '../hardware/catalog.ts';
+import type { PriceRow, SystemSpec } from '../hardware/spec.ts';
+import { Arena, DTYPES, type DType, MAX_ARENA_BYTES, type Tensor } from '../kernels/index.ts';
+import { createMachine, type Machine, placeInHbm, type RankOptions } from '../machine/machine.ts';
+import type { DecoderConfig } from '../models/config.ts';
+import { blockElements, type LayerShard, layerSteps, rankWeights, shardLayer, shardProblem } from '../models/layer.ts';
+import { type LayerTime, layerTimeline, timeLayer } from './layer-clock.ts';
+import { referenceLayer } from './reference-layer.ts';
+import { type LayerProblem, runShardedLayer } from './sharded-layer.ts';
+
+export interface RunOptions extends RankOptions {
+  readonly config: DecoderConfig;
+  readonly system: SystemSpec;
+  /** Ranks that share the layer; by default as many as the layer can be cut for. */
+  readonly tp?: number;
+  readonly tokens?: number;
+  readonly dtype?: DType;
+  readonly seed?: number;
+  readonly rounding?: 'nearest' | 'stochastic';
+  readonly onProgress?: (progress: { done: number; total: number }) => void;
+}
+
+/** One line of the time table: an operator, or a collective. */
+export interface BreakdownRow {
+  readonly name: string;
+  readonly timeNs: number;
+  /** The engine, or `links`, that the time waits for. */
+  readonly bound: string;
+  readonly flops: number;
+  readonly hbmBytes: number;
+  /** Busy time of each engine; empty for a collective. */
+  readonly enginesNs: Readonly<Record<string, number>>;
+}
+
+/** JSON-safe: plain numbers, strings, arrays. A quantity nobody knows is null, with the reason beside it. */
+export interface RunResult {
+  readonly schemaVersion: 1;
+  /** The sharded result is within `errorBound` of the reference, and all ranks hold the same bytes. */
+  readonly ok: boolean;
+  /** max |y - reference| / max |reference| */
+  readonly maxRelError: number;
+  readonly errorBound: number;
+  readonly ranksAgree: boolean;
+  /** FNV-1a of the output's bytes: equal on every host. */
+  readonly outputFnv1a: string;
+  readonly system: string;
+  readonly chip: string;
+  readonly rank: 'core' | 'chip';
+  readonly coresPerRank: number;
+  readonly tp: number;
+  readonly tokens: number;
+  readonly dtype: DType;
+  readonly seed: number;
+  readonly rounding: 'nearest' | 'stochastic';
+  readonly fidelity: 'formula';
+  readonly timeNs: number;
+  readonly breakdown: readonly BreakdownRow[];
+  readonly collective: {
+    readonly algorithm: string;
+    readonly bytes: number;
+    readonly steps: number;
+    readonly timeNs: number;
+    readonly algbwGBps: number | null;
+    readonly busbwGBps: number | null;
+    /** Least and most bytes that a rank sends in one all-reduce. */
+    readonly minBytesSent: number;
+    readonly maxBytesSent: number;
+  };
+  readonly memory: {
+    readonly weightBytesPerRank: number;
+    readonly activationBytesPerRank: number;
+    readonly chipBytes: number;
+    readonly chipCapacityBytes: number;
+  };
+  readonly energyJ: number | null;
+  readonly energyReason: string;
+  readonly costUsd: number | null;
+  readonly costReason: string;
+}
+
+export interface LayerRun {
+  readonly result: RunResult;
+  readonly timeline: Timeline;
+}
+
+const DEFAULTS = { tokens: 128, dtype: 'bf16', seed: 1, rounding: 'nearest' } as const;
+
+/**
+ * Runs one layer.
+ * @throws RangeError or TypeError for a wrong option; ModelError where the machine or the kernels' memory cannot hold it.
+ */
+export function runLayer(options: RunOptions): LayerRun {
+  const { config, system, rank, lnc } = options;
+  const tokens = expectInteger('tokens', options.tokens ?? DEFAULTS.tokens, 1, config.maxPositions);
+  const dtype = expectOneOf('dtype', options.dtype ?? DEFAULTS.dtype, Object.keys(DTYPES) as DType[]);
+  const seed = expectInteger('seed', options.seed ?? DEFAULTS.seed);
+  const rounding = expectOneOf('rounding', options.rounding ?? DEFAULTS.rounding, ['nearest', 'stochastic']);
+  const rankOptions = { ...(rank && { rank }), ...(lnc !== undefined && { lnc }) };
+  const available = createMachine(system, {
+    ...rankOptions,
+    ...(options.ranks !== undefined && { ranks: options.ranks }),
+  });
+  const tp = chooseTp(config, options.tp, available.ranks);
+  const shard = shardLayer(config, tp);
+  const machine = createMachine(system, { ...rankOptions, ranks: tp });
+
+  const memory = placeLayer(machine, config, shard, tokens, dtype);
+  checkKernelMemory(config, shard, tokens, dtype);
+  const schedule = ringAllReduce(machine.ring, tokens * config.hidden);
+  const time = timeLayer(
+    machine,
+    layerSteps(config, shard, tokens, DTYPES[dtype].bytes),
+    schedule,
+    DTYPES[dtype].bytes,
+  );
+
+  const problem: LayerProblem = {
+    config,
+    tokens,
+    dtype,
+    seed,
+    rounding,
+    ...(options.onProgress && { onProgress: options.onProgress }),
+  };
+  const check = computeAndCheck(problem, shard, schedule);
+  const bound = errorBound(config, tp, tokens, dtype, rounding);
+  const result: RunResult = {
+    schemaVersion: 1,
+    ok: check.maxRelError <= bound && check.ranksAgree,
+    maxRelError: check.maxRelError,
+    errorBound: bound,
+    ranksAgree: check.ranksAgree,
+    outputFnv1a: check.outputFnv1a,
+    system: system.id,
+    chip: system.chip.id,
+    rank: machine.rank,
+    coresPerRank: machine.engines.cores,
+    tp,
+    tokens,
+    dtype,
+    seed,
+    rounding,
+    fidelity: 'formula',
+    timeNs: toNanoseconds(time.time),
+    breakdown: breakdown(time),
+    collective: describeCollective(time, schedule, DTYPES[dtype].bytes),
+    memory,
+    ...economics(machine, time.time / 1e12),
+  };
+  return { result, timeline: layerTimeline(machine, time) };
+}
+
+/** The number of ranks asked for, or the most that the layer can be cut over. */
+function chooseTp(config: DecoderConfig, tp: number | undefined, ranks: number): number {
+  if (tp !== undefined) return expectInteger('tp', tp, 1, ranks);
+  let most = 1;
+  for (let candidate = 2; candidate <= ranks; candidate++)
+    if (shardProblem(config, candidate) === null) most = candidate;
+  return most;
+}
+
+/** Activations that a rank holds at once at most, in elements: the residual, and the widest operator with its operands. */
+function activationElements(config: DecoderConfig, shard: LayerShard, tokens: number): number {
+  const qkv = (shard.heads + 2 * shard.kvHeads) * config.headDim;
+  const attention = 2 * qkv + shard.heads * config.headDim;
+  return tokens * (3 * config.hidden + Math.max(attention, 3 * shard.ffn));
+}
+
+function placeLayer(machine: Machine, config: DecoderConfig, shard: LayerShard, tokens: number, dtype: DType) {
+  const { bytes } = DTYPES[dtype];
+  const weightBytesPerRank = blockElements(rankWeights(config, shard, 0)) * bytes;
+  const activationBytesPerRank = activationElements(config, shard, tokens) * bytes;
+  const { chipBytes, capacity } = placeInHbm(machine, weightBytesPerRank + activationBytesPerRank);
+  return { weightBytesPerRank, activationBytesPerRank, chipBytes, chipCapacityBytes: capacity };
+}
+
+/**
+ * The tensors that stand in the kernels' memory at once: input and partial sum of every rank, one rank's largest shard
+ * and activations with their FP32 accumulators, or the reference in FP32; and the kernels' own working space.
+ * @throws ModelError with code CAPACITY before any work is done.
+ */
+function checkKernelMemory(config: DecoderConfig, shard: LayerShard, tokens: number, dtype: DType): void {
+  const { bytes } = DTYPES[dtype];
+  const state = tokens * config.hidden * bytes;
+  const largestShard = Math.max(...rankWeights(config, shard, 0).map(({ rows, columns }) => rows * columns)) * bytes;
+  const sharded = 2 * shard.tp * state + largestShard + activationElements(config, shard, tokens) * (bytes + 4);
+  const reference = shard.tp * state + 4 * activationElements(config, shardLayer(config, 1), tokens);
+  const needed = Math.max(sharded, reference) + 2 ** 26;
+  if (needed > MAX_ARENA_BYTES) {
+    throw new ModelError(
+      'CAPACITY',
+      'tokens',
+      `expected a layer of at most ${MAX_ARENA_BYTES} bytes in the kernels' memory, got ${tokens} tokens over ${shard.tp} ranks, which need ${needed}`,
+    );
+  }
+}
+
+function computeAndCheck(problem: LayerProblem, shard: LayerShard, schedule: Schedule) {
+  const arena = new Arena();
+  const outputs = runShardedLayer(arena, problem, shard, schedule);
+  const ranksAgree = outputs.every((output) => sameBytes(output, outputs[0]!));
+  const outputFnv1a = fnv1a(outputs[0]!.bytesView());
+  const values = outputs[0]!.toFloat32();
+  for (const output of outputs) output.dispose();
+  using reference = referenceLayer(arena, problem);
+  return { ranksAgree, outputFnv1a, maxRelError: maxRelError(values, reference.toFloat32()) };
+}
+
+/** max |y - reference| / max |reference|; @throws Error if either holds a NaN or an infinity: there is no error to tell. */
+function maxRelError(values: Float32Array, reference: Float32Array): number {
+  let error = 0;
+  let size = 0;
+  for (let i = 0; i < values.length; i++) {
+    const difference = Math.abs(values[i]! - reference[i]!);
+    if (!(difference < Infinity)) throw new Error(`output ${i} is ${values[i]}, the reference is ${reference[i]}`);
+    error = Math.max(error, difference);
+    size = Math.max(size, Math.abs(reference[i]!));
+  }
+  return error / size;
+}
+
+/**
+ * What rounding can do to the output, to first order and with independent roundings: u sqrt(D), where D counts the
+ * roundings on the longest way through the layer, each at most u = 2^-8 (bf16) or 2^-24 (f32) of a value that is no
+ * larger than the output's largest. Stochastic rounding errs by up to 2 u.
+ *
+ *     storage format   12 results + p - 1 sums of partial results (2 all-reduces, in each an addend meets half of them)
+ *     FP32             k / 2 for each matmul on the way with k terms (a partial sum of i terms has sqrt(i/k) of the
+ *                      result's size), sharded and in the reference
+ * see: Higham and Mary, A new approach to probabilistic rounding error analysis, SIAM J. Sci. Comput. 41 (2019).
+ */
+export function errorBound(
+  config: DecoderConfig,
+  tp: number,
+  tokens: number,
+  dtype: DType,
+  rounding: 'nearest' | 'stochastic',
+): number {
+  const { hidden, heads, headDim, ffn } = config;
+  const shared = 2 * hidden + headDim + tokens;
+  const cut = heads * headDim + ffn;
+  const accumulated = (2 * shared + cut / tp + cut) / 2;
+  const stored = 12 + (tp - 1);
+  const unit = DTYPES[dtype].unitRoundoff * (rounding === 'stochastic' && dtype !== 'f32' ? 2 : 1);
+  const unit32 = DTYPES.f32.unitRoundoff;
+  return Math.sqrt(stored * unit * unit + accumulated * unit32 * unit32);
+}
+
+function sameBytes(a: Tensor, b: Tensor): boolean {
+  const left = a.bytesView();
+  const right = b.bytesView();
+  return left.every((byte, i) => byte === right[i]);
+}
+
+function fnv1a(bytes: Uint8Array): string {
+  let hash = 0x811c9dc5;
+  for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193);
+  return (hash >>> 0).toString(16).padStart(8, '0');
+}
+
+function breakdown(time: LayerTime): BreakdownRow[] {
+  return time.steps.map((step) => {
+    const timeNs = toNanoseconds(step.duration);
+    if (step.type === 'all-reduce')
+      return { name: step.name, timeNs, bound: 'links', flops: 0, hbmBytes: 0, enginesNs: {} };
+    const { operator, cost } = step;
+    const enginesNs = Object.fromEntries(
+      Object.entries(cost.busy).map(([engine, busy]) => [engine, Math.round(busy * 1e12) / 1000]),
+    );
+    return {
+      name: operator.name,
+      timeNs,
+      bound: cost.bound,
+      flops: cost.flops,
+      hbmBytes: operator.hbmBytes,
+      enginesNs,
+    };
+  });
+}
+
+function describeCollective(
+  { collective }: LayerTime,
+  schedule: Schedule,
+  elementBytes: number,
+): RunResult['collective'] {
+  const bytes = schedule.elements * elementBytes;
+  const seconds = collective.time / 1e12;
+  const sent = bytesSent(schedule, elementBytes);
+  const isIdle = collective.time === 0;
+  return {
+    algorithm: schedule.algorithm,
+    bytes,
+    steps: schedule.steps,
+    timeNs: toNanoseconds(collective.time),
+    algbwGBps: isIdle ? null : algorithmBandwidth(bytes, seconds) / 1e9,
+    busbwGBps: isIdle ? null : busBandwidth('all-reduce', bytes, schedule.ranks, seconds) / 1e9,
+    minBytesSent: Math.min(...sent),
+    maxBytesSent: Math.max(...sent),
+  };
+}
+
+/** Energy and cost of the whole system for the time of the layer: ranks that idle draw and cost as well. */
+function economics({ system }: Machine, seconds: number) {
+  const price = defaultPrice(system.id);
+  const usdPerHour = price?.usdPerHour ?? null;
+  return {
+    energyJ: system.power === null ? null : system.power * seconds,
+    energyReason:
+      system.power === null
+        ? `no power of ${system.id} is published (${system.powerSource})`
+        : `${system.power} W for all ${system.chips} chips with hosts and conversion, without the building's PUE; ${system.powerSource}`,
+    costUsd: usdPerHour === null ? null : (usdPerHour * seconds) / 3600,
+    costReason: usdPerHour === null || price === null ? `no public price of ${system.id}` : priceReason(price),
+  };
+}
+
+function priceReason({ usdPerHour, basis, region, date, source }: PriceRow): string {
+  const where = [region, date].filter((part) => part !== null).join(', ');
+  return `${usdPerHour} USD per hour for the whole system, ${basis}${where ? ` (${where})` : ''}, source ${source}`;
+}
