@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { cast, copy, createArena, DTYPES, fillUniform, kernelRegistry, matmul, sum } from '../src/kernels/index.ts';
-import { bf16Code, bf16Value, philox } from '../src/kernels/reference.ts';
+import { bf16Code, bf16Value } from '../src/kernels/reference/formats.ts';
+import { philox } from '../src/kernels/reference/random.ts';
 
 const arena = createArena();
 

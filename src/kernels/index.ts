@@ -18,6 +18,7 @@ export {
 } from './layer.ts';
 export { type MatmulOptions, matmul } from './matmul.ts';
 export { fillUniform, type UniformOptions } from './random.ts';
-export { type KernelRow, kernelRegistry } from './registry.ts';
+export { kernelRegistry } from './registry.ts';
+export type { Dimensions, KernelRow } from './rows/row.ts';
 export { Tensor } from './tensor.ts';
 export { kernelModule } from './wasm.ts';
