@@ -9,7 +9,7 @@
  * The carry runs into the exponent, which is right: the next binade, or infinity. A NaN becomes the canonical quiet NaN
  * 0x7fc0, so that results have the same bits on every host.
  */
-import { load1 } from './element';
+import { BF16, load1 } from './element';
 import { philox4x4 } from './random';
 
 function isNaN4(bits: v128): v128 {
@@ -112,7 +112,7 @@ export function bf16ToF32(n: i32, x: usize, y: usize): void {
     y += 32;
   }
   for (; i < n; i++) {
-    store<f32>(y, load1<u16>(x));
+    store<f32>(y, load1<BF16>(x));
     x += 2;
     y += 4;
   }

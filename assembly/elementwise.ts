@@ -5,21 +5,21 @@
  *     addBias   y[r, c] += b[c]
  *     swiglu    y = silu(gate) up,   silu(x) = x / (1 + e^-x)
  */
-import { load1, load4 } from './element';
+import { BF16, bytesOf, F32, load1, load4 } from './element';
 import { exp4 } from './exp';
 
 function add<T>(n: i32, a: usize, b: usize, y: usize): void {
   let i = 0;
   for (; i + 4 <= n; i += 4) {
     v128.store(y, f32x4.add(load4<T>(a), load4<T>(b)));
-    a += 4 * sizeof<T>();
-    b += 4 * sizeof<T>();
+    a += 4 * bytesOf<T>();
+    b += 4 * bytesOf<T>();
     y += 16;
   }
   for (; i < n; i++) {
     store<f32>(y, load1<T>(a) + load1<T>(b));
-    a += sizeof<T>();
-    b += sizeof<T>();
+    a += bytesOf<T>();
+    b += bytesOf<T>();
     y += 4;
   }
 }
@@ -30,12 +30,12 @@ function addBias<T>(rows: i32, cols: i32, bias: usize, y: usize): void {
     let c = 0;
     for (; c + 4 <= cols; c += 4) {
       v128.store(y, f32x4.add(v128.load(y), load4<T>(b)));
-      b += 4 * sizeof<T>();
+      b += 4 * bytesOf<T>();
       y += 16;
     }
     for (; c < cols; c++) {
       store<f32>(y, load<f32>(y) + load1<T>(b));
-      b += sizeof<T>();
+      b += bytesOf<T>();
       y += 4;
     }
   }
@@ -50,40 +50,40 @@ function swiglu<T>(n: i32, gate: usize, up: usize, y: usize): void {
   let i = 0;
   for (; i + 4 <= n; i += 4) {
     v128.store(y, swiglu4(load4<T>(gate), load4<T>(up)));
-    gate += 4 * sizeof<T>();
-    up += 4 * sizeof<T>();
+    gate += 4 * bytesOf<T>();
+    up += 4 * bytesOf<T>();
     y += 16;
   }
   for (; i < n; i++) {
     // The same lanes as above, so that a tail element has the bits it would have in the middle.
     const value = swiglu4(f32x4.splat(load1<T>(gate)), f32x4.splat(load1<T>(up)));
     store<f32>(y, f32x4.extract_lane(value, 0));
-    gate += sizeof<T>();
-    up += sizeof<T>();
+    gate += bytesOf<T>();
+    up += bytesOf<T>();
     y += 4;
   }
 }
 
 export function add_f32(n: i32, a: usize, b: usize, y: usize): void {
-  add<f32>(n, a, b, y);
+  add<F32>(n, a, b, y);
 }
 
 export function add_bf16(n: i32, a: usize, b: usize, y: usize): void {
-  add<u16>(n, a, b, y);
+  add<BF16>(n, a, b, y);
 }
 
 export function addBias_f32(rows: i32, cols: i32, bias: usize, y: usize): void {
-  addBias<f32>(rows, cols, bias, y);
+  addBias<F32>(rows, cols, bias, y);
 }
 
 export function addBias_bf16(rows: i32, cols: i32, bias: usize, y: usize): void {
-  addBias<u16>(rows, cols, bias, y);
+  addBias<BF16>(rows, cols, bias, y);
 }
 
 export function swiglu_f32(n: i32, gate: usize, up: usize, y: usize): void {
-  swiglu<f32>(n, gate, up, y);
+  swiglu<F32>(n, gate, up, y);
 }
 
 export function swiglu_bf16(n: i32, gate: usize, up: usize, y: usize): void {
-  swiglu<u16>(n, gate, up, y);
+  swiglu<BF16>(n, gate, up, y);
 }

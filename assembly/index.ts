@@ -15,3 +15,6 @@ export { rmsnorm_bf16, rmsnorm_f32 } from './rmsnorm';
 export { rope_bf16, rope_f32 } from './rope';
 export { softmax_f32 } from './softmax';
 export { sum_bf16, sum_f32 } from './sum';
+
+/** First byte that the constants of the kernels leave free. */
+export const HEAP_BASE: usize = __heap_base;

@@ -12,7 +12,7 @@
  * an iteration, in a do-while: V8 11 and 12 spill in every other form of this loop.
  * A row or column beyond the edge is packed as 0, computed in the scratch tile and not stored.
  */
-import { load1, load4 } from './element';
+import { BF16, bytesOf, F32, load1, load4 } from './element';
 
 const MR = 5;
 const NR = 8;
@@ -26,7 +26,7 @@ const TILE_OFFSET: usize = 4 * (MC * KC + KC * NC);
 
 /** Panels of 8 columns: out[panel][k][8]. `rowStride` and `colStride` in elements. */
 function packB<T>(k: i32, n: i32, b: usize, rowStride: i32, colStride: i32, out: usize): void {
-  const size = sizeof<T>();
+  const size = bytesOf<T>();
   const rowBytes = usize(rowStride) * size;
   const colBytes = usize(colStride) * size;
   for (let j = 0; j < n; j += NR) {
@@ -55,7 +55,7 @@ function packB<T>(k: i32, n: i32, b: usize, rowStride: i32, colStride: i32, out:
 
 /** Panels of 5 rows: out[panel][k][5]. */
 function packA<T>(m: i32, k: i32, a: usize, rowStride: i32, colStride: i32, out: usize): void {
-  const size = sizeof<T>();
+  const size = bytesOf<T>();
   const rowBytes = usize(rowStride) * size;
   const colBytes = usize(colStride) * size;
   for (let i = 0; i < m; i += MR) {
@@ -210,7 +210,7 @@ function matmul<T>(
   accumulate: i32,
   scratch: usize,
 ): void {
-  const size = sizeof<T>();
+  const size = bytesOf<T>();
   const packedA = scratch;
   const packedB = scratch + 4 * MC * KC;
   const stride = usize(cRowStride) << 2;
@@ -253,7 +253,7 @@ export function matmul_f32(
   accumulate: i32,
   scratch: usize,
 ): void {
-  matmul<f32>(m, n, k, a, aRowStride, aColStride, b, bRowStride, bColStride, c, cRowStride, accumulate, scratch);
+  matmul<F32>(m, n, k, a, aRowStride, aColStride, b, bRowStride, bColStride, c, cRowStride, accumulate, scratch);
 }
 
 /** As `matmul_f32` with `a` and `b` in BF16: the products are exact in FP32. */
@@ -272,5 +272,5 @@ export function matmul_bf16(
   accumulate: i32,
   scratch: usize,
 ): void {
-  matmul<u16>(m, n, k, a, aRowStride, aColStride, b, bRowStride, bColStride, c, cRowStride, accumulate, scratch);
+  matmul<BF16>(m, n, k, a, aRowStride, aColStride, b, bRowStride, bColStride, c, cRowStride, accumulate, scratch);
 }

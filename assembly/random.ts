@@ -7,6 +7,7 @@
  *
  * see: Salmon, Moraes, Dror, Shaw: Parallel random numbers: as easy as 1, 2, 3 (SC 2011).
  */
+import { BF16, bytesOf, F32 } from './element';
 
 const M0: u32 = 0xd2511f53;
 const M1: u32 = 0xcd9e8d57;
@@ -78,7 +79,7 @@ function uniformRun<T>(
     philox4x4(index >> 2, stream, seedLow, seedHigh, scratch);
     for (let j: usize = 0; j < 64; j += 16) {
       let value = f32x4.mul(f32x4.convert_i32x4_s(v128.load(scratch + j)), unit);
-      if (sizeof<T>() == 2) {
+      if (bytesOf<T>() == 2) {
         // To nearest even, kept in FP32 lanes until the store below cuts it: no NaN can be here.
         const odd = v128.and(i32x4.shr_u(value, 16), i32x4.splat(1));
         value = i32x4.add(value, i32x4.add(odd, i32x4.splat(0x7fff)));
@@ -87,7 +88,7 @@ function uniformRun<T>(
     }
     const begin = i32(max(index, first) - index);
     const stop = i32(min(index + 16, end) - index);
-    if (sizeof<T>() == 4) {
+    if (bytesOf<T>() == 4) {
       memory.copy(out, scratch + (begin << 2), (stop - begin) << 2);
     } else if (stop - begin == 16) {
       // The upper half of each lane is the BF16.
@@ -96,7 +97,7 @@ function uniformRun<T>(
     } else {
       for (let j = begin; j < stop; j++) store<u16>(out + ((j - begin) << 1), load<u16>(scratch + (j << 2), 2));
     }
-    out += (stop - begin) * sizeof<T>();
+    out += (stop - begin) * bytesOf<T>();
     index += 16;
   }
 }
@@ -116,7 +117,7 @@ function uniformBlock<T>(
 ): void {
   for (let row = 0; row < rows; row++) {
     uniformRun<T>(cols, u64(first + f64(row) * rowStride), scale, stream, seedLow, seedHigh, out, scratch);
-    out += cols * sizeof<T>();
+    out += cols * bytesOf<T>();
   }
 }
 
@@ -133,7 +134,7 @@ export function uniform_f32(
   out: usize,
   scratch: usize,
 ): void {
-  uniformBlock<f32>(rows, cols, first, rowStride, scale, stream, seedLow, seedHigh, out, scratch);
+  uniformBlock<F32>(rows, cols, first, rowStride, scale, stream, seedLow, seedHigh, out, scratch);
 }
 
 /** As `uniform_f32`, rounded to BF16, to nearest even. */
@@ -149,5 +150,5 @@ export function uniform_bf16(
   out: usize,
   scratch: usize,
 ): void {
-  uniformBlock<u16>(rows, cols, first, rowStride, scale, stream, seedLow, seedHigh, out, scratch);
+  uniformBlock<BF16>(rows, cols, first, rowStride, scale, stream, seedLow, seedHigh, out, scratch);
 }

@@ -2,10 +2,10 @@
  * RMSNorm over rows:  y[r, c] = x[r, c] gamma[c] / sqrt(mean_c(x[r, c]^2) + epsilon).
  * The squares are summed in 8 lanes, the lanes in a fixed order, the tail last.
  */
-import { horizontalSum, load1, load4 } from './element';
+import { BF16, bytesOf, F32, horizontalSum, load1, load4 } from './element';
 
 function rmsnorm<T>(rows: i32, cols: i32, x: usize, gamma: usize, epsilon: f32, y: usize): void {
-  const size = sizeof<T>();
+  const size = bytesOf<T>();
   for (let row = 0; row < rows; row++) {
     let even = f32x4.splat(0);
     let odd = f32x4.splat(0);
@@ -47,10 +47,10 @@ function rmsnorm<T>(rows: i32, cols: i32, x: usize, gamma: usize, epsilon: f32, 
 
 /** `x`: [rows, cols], `gamma`: [cols], both f32; `y`: [rows, cols] f32, may be `x`. */
 export function rmsnorm_f32(rows: i32, cols: i32, x: usize, gamma: usize, epsilon: f32, y: usize): void {
-  rmsnorm<f32>(rows, cols, x, gamma, epsilon, y);
+  rmsnorm<F32>(rows, cols, x, gamma, epsilon, y);
 }
 
 /** As `rmsnorm_f32` with `x` and `gamma` in BF16. */
 export function rmsnorm_bf16(rows: i32, cols: i32, x: usize, gamma: usize, epsilon: f32, y: usize): void {
-  rmsnorm<u16>(rows, cols, x, gamma, epsilon, y);
+  rmsnorm<BF16>(rows, cols, x, gamma, epsilon, y);
 }

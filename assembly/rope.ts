@@ -5,10 +5,10 @@
  *     y[t, j]     = x[t, j] cos[t, j] - x[t, j + h] sin[t, j]
  *     y[t, j + h] = x[t, j + h] cos[t, j] + x[t, j] sin[t, j]        for each head, j < h
  */
-import { load1, load4 } from './element';
+import { BF16, bytesOf, F32, load1, load4 } from './element';
 
 function rope<T>(tokens: i32, heads: i32, half: i32, x: usize, cos: usize, sin: usize, y: usize): void {
-  const size = sizeof<T>();
+  const size = bytesOf<T>();
   for (let t = 0; t < tokens; t++) {
     for (let head = 0; head < heads; head++) {
       let j = 0;
@@ -38,10 +38,10 @@ function rope<T>(tokens: i32, heads: i32, half: i32, x: usize, cos: usize, sin: 
 
 /** `x`: [tokens, heads, 2 half] f32; `cos`, `sin`: [tokens, half] f32; `y`: f32 as `x`, not overlapping it. */
 export function rope_f32(tokens: i32, heads: i32, half: i32, x: usize, cos: usize, sin: usize, y: usize): void {
-  rope<f32>(tokens, heads, half, x, cos, sin, y);
+  rope<F32>(tokens, heads, half, x, cos, sin, y);
 }
 
 /** As `rope_f32` with `x` in BF16. */
 export function rope_bf16(tokens: i32, heads: i32, half: i32, x: usize, cos: usize, sin: usize, y: usize): void {
-  rope<u16>(tokens, heads, half, x, cos, sin, y);
+  rope<BF16>(tokens, heads, half, x, cos, sin, y);
 }

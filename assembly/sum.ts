@@ -3,11 +3,11 @@
  * once and the result written once. Added in FP32 in the order of the sources; BF16 results are rounded once, to
  * nearest even, by the caller's cast. `y` may be one of the sources if both have the same element size.
  */
-import { load1, load4 } from './element';
+import { BF16, bytesOf, F32, load1, load4 } from './element';
 
 /** `sources`: address of `count` >= 1 pointers (u32). A block of 16 elements stays in registers over all sources. */
 function sum<T>(count: i32, n: i32, sources: usize, y: usize): void {
-  const size = sizeof<T>();
+  const size = bytesOf<T>();
   let i: usize = 0;
   const whole = usize(n & ~15);
   for (; i < whole; i += 16) {
@@ -39,10 +39,10 @@ function sum<T>(count: i32, n: i32, sources: usize, y: usize): void {
 
 /** `y`: [n] f32, may be one of the sources. */
 export function sum_f32(count: i32, n: i32, sources: usize, y: usize): void {
-  sum<f32>(count, n, sources, y);
+  sum<F32>(count, n, sources, y);
 }
 
 /** As `sum_f32` with BF16 sources; `y`: [n] f32, not overlapping them. */
 export function sum_bf16(count: i32, n: i32, sources: usize, y: usize): void {
-  sum<u16>(count, n, sources, y);
+  sum<BF16>(count, n, sources, y);
 }

@@ -1,5 +1,5 @@
 /**
- * Builds the package: assembly/ -> build/kernels.wasm -> src/kernels/wasm.gen.ts, data/ -> generated modules, src/ -> dist/.
+ * Builds the package: assembly/ -> build/simd.wasm, build/relaxed.wasm -> src/kernels/wasm.gen.ts, data/ -> generated modules, src/ -> dist/.
  *
  * A stage runs when the content of its inputs (sources, configuration, the version of its compiler, this script) differs
  * from what build/stamps.json says it last ran on, or when an output is missing. Content and not file times: a fresh
@@ -31,7 +31,7 @@ const stages = [
   {
     name: 'kernels',
     inputs: ['assembly', 'asconfig.json', 'scripts/embed-wasm.mjs', 'node_modules/assemblyscript/package.json'],
-    outputs: ['build/kernels.wasm', 'src/kernels/wasm.gen.ts'],
+    outputs: ['build/simd.wasm', 'build/relaxed.wasm', 'src/kernels/wasm.gen.ts'],
     run: buildKernels,
   },
   {
@@ -43,7 +43,7 @@ const stages = [
   {
     name: 'library',
     inputs: ['src', 'tsconfig.json', 'node_modules/typescript/package.json'],
-    outputs: ['dist/index.js', 'dist/cli/main.js', 'dist/kernels.wasm'],
+    outputs: ['dist/index.js', 'dist/cli/main.js', 'dist/simd.wasm', 'dist/relaxed.wasm'],
     run: buildLibrary,
   },
 ];
@@ -52,8 +52,10 @@ async function buildKernels() {
   // Loaded here because the compiler takes half a second to load, and most runs do not need it.
   const { main } = await import('assemblyscript/asc');
   const streams = { stdout: process.stderr, stderr: process.stderr };
-  const { error } = await main(['--baseDir', root, '--config', 'asconfig.json', '--target', 'release'], streams);
-  if (error) throw new Error(`asc: ${error.message}`);
+  for (const target of ['simd', 'relaxed']) {
+    const { error } = await main(['--baseDir', root, '--config', 'asconfig.json', '--target', target], streams);
+    if (error) throw new Error(`asc: ${error.message}`);
+  }
   const { embedWasm } = await import('./embed-wasm.mjs');
   mkdirSync(join(root, 'src/kernels'), { recursive: true });
   embedWasm(rootUrl);
@@ -75,7 +77,7 @@ function buildLibrary() {
     stdio: ['ignore', 2, 2],
   });
   if (status !== 0) throw new Error('tsc reported errors');
-  copyFileSync(join(root, 'build/kernels.wasm'), join(staging, 'kernels.wasm'));
+  for (const name of ['simd.wasm', 'relaxed.wasm']) copyFileSync(join(root, 'build', name), join(staging, name));
   chmodSync(join(staging, 'cli/main.js'), 0o755);
   rmSync(join(root, 'dist'), { recursive: true, force: true });
   renameSync(staging, join(root, 'dist'));

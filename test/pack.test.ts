@@ -91,7 +91,7 @@ test('the kernels are there as a file too, and it is the module that the JavaScr
     import { readFileSync } from 'node:fs';
     import { fileURLToPath } from 'node:url';
     import { kernelModule } from 'trnsim/kernels';
-    const bytes = readFileSync(fileURLToPath(import.meta.resolve('trnsim/kernels.wasm')));
+    const bytes = readFileSync(fileURLToPath(import.meta.resolve('trnsim/simd.wasm')));
     const exportsOf = (module) => WebAssembly.Module.exports(module).map(({ name }) => name);
     console.log(JSON.stringify([exportsOf(new WebAssembly.Module(bytes)), exportsOf(kernelModule())]));`;
   const [file, carried] = run('wasm.mjs', program) as [string[], string[]];

@@ -21,4 +21,4 @@ export { fillUniform, type UniformOptions } from './random.ts';
 export { kernelRegistry } from './registry.ts';
 export type { Dimensions, KernelRow } from './rows/row.ts';
 export { Tensor } from './tensor.ts';
-export { kernelModule } from './wasm.ts';
+export { hasRelaxedSimd, type KernelBuild, kernelModule } from './wasm.ts';

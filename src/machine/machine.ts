@@ -93,9 +93,10 @@ export function placeInHbm(machine: Machine, bytesPerRank: Bytes): { chipBytes: 
   const { chip, id } = machine.system;
   const capacity = chip.memory.capacity;
   if (capacity === null) throw new ModelError('CAPACITY', id, `expected ${chip.name} to have a published memory size`);
-  const chipBytes = bytesPerRank * Math.min(machine.ranksPerChip, machine.ranks);
+  const ranks = Math.min(machine.ranksPerChip, machine.ranks);
+  const chipBytes = bytesPerRank * ranks;
   if (chipBytes > capacity) {
-    const over = `${chipBytes} (${machine.ranksPerChip} ranks of ${bytesPerRank}), ${chipBytes - capacity} too many`;
+    const over = `${chipBytes} (${ranks} rank${ranks === 1 ? '' : 's'} of ${bytesPerRank}), ${chipBytes - capacity} too many`;
     throw new ModelError('CAPACITY', `${id}: HBM`, `expected at most ${capacity} bytes on a chip, got ${over}`);
   }
   return { chipBytes, capacity };

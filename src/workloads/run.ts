@@ -206,7 +206,7 @@ function checkKernelMemory(config: DecoderConfig, shard: LayerShard, tokens: num
 }
 
 function computeAndCheck(problem: LayerProblem, shard: LayerShard, schedule: Schedule) {
-  const arena = new Arena();
+  const arena = new Arena({ deterministic: true });
   const outputs = runShardedLayer(arena, problem, shard, schedule);
   const ranksAgree = outputs.every((output) => sameBytes(output, outputs[0]!));
   const outputFnv1a = fnv1a(outputs[0]!.bytesView());
