@@ -7,14 +7,92 @@
  * them to their storage format, as on Trainium's engines.
  */
 
-export { bf16ToF32, f32ToBf16, f32ToBf16Stochastic } from './convert';
-export { add_bf16, add_f32, addBias_bf16, addBias_f32, swiglu_bf16, swiglu_f32 } from './elementwise';
-export { matmul_bf16, matmul_f32, matmulTile_f32 } from './matmul';
-export { uniform_bf16, uniform_f32 } from './random';
-export { rmsnorm_bf16, rmsnorm_f32 } from './rmsnorm';
-export { rope_bf16, rope_f32 } from './rope';
-export { softmax_f32 } from './softmax';
-export { sum_bf16, sum_f32 } from './sum';
+export { erf_f32, exp_f32, gelu_f32, geluTanh_f32, silu_f32, swiglu_f32, tanh_f32 } from './activation';
+export { multiplyDots_i8, packColumnPairs_i8, packRowPairs_i8 } from './dots';
+export { add_bf16, add_f32, addBias_bf16, addBias_f32 } from './elementwise';
+export {
+  narrow_bf16,
+  narrow_f4e2m1,
+  narrow_f8e3m4,
+  narrow_f8e4m3,
+  narrow_f8e4m3fn,
+  narrow_f8e5m2,
+  narrow_f16,
+  narrow_i8,
+  narrow_i32,
+  narrowStochastic_bf16,
+  narrowStochastic_f4e2m1,
+  narrowStochastic_f8e3m4,
+  narrowStochastic_f8e4m3,
+  narrowStochastic_f8e4m3fn,
+  narrowStochastic_f8e5m2,
+  narrowStochastic_f16,
+  narrowStochastic_i8,
+  narrowStochastic_i32,
+  widen_bf16,
+  widen_f4e2m1,
+  widen_f8e3m4,
+  widen_f8e4m3,
+  widen_f8e4m3fn,
+  widen_f8e5m2,
+  widen_f16,
+  widen_i8,
+  widen_i32,
+} from './formats';
+export { gatherRows, scatterRows, transposeBlocks } from './gather';
+export { lfsr_u32, xorwow_u32 } from './generators';
+export { multiplyInPlace_f32, scale_f32 } from './matmul';
+export * from './matmul-formats.gen';
+export { layernorm_bf16, layernorm_f32, rmsnorm_bf16, rmsnorm_f32 } from './norm';
+export { packPanels } from './pack';
+export { philox_u32, uniform_bf16, uniform_f32 } from './random';
+export {
+  reduce_bf16,
+  reduce_f8e3m4,
+  reduce_f8e4m3,
+  reduce_f8e4m3fn,
+  reduce_f8e5m2,
+  reduce_f16,
+  reduce_f32,
+  reduceNearest_bf16,
+} from './reduce';
+export { rope_bf16, rope_f32, ropePairs_f32 } from './rope';
+export { maxRows_f32, minRows_f32, squareRows_f32, sumRows_f32 } from './rowreduce';
+export {
+  absMaxColumns_f32,
+  absMaxRows_f32,
+  mxScales,
+  scaleColumns_f32,
+  scaleRows_f32,
+  widen_e8m0,
+} from './scale';
+export { biasScores_f32, divideRows_f32, selectScores_f32 } from './scores';
+export { logSoftmax_f32, softmax_f32, softmaxBlock_f32 } from './softmax';
+export { topK_f32 } from './topk';
+export { transpose_1, transpose_2, transpose_4 } from './transpose';
 
 /** First byte that the constants of the kernels leave free. */
 export const HEAP_BASE: usize = __heap_base;
+
+// Exported so that the optimizer leaves them functions of their own (a function with one caller is inlined), which is
+// what makes them fast: see scripts/generate-tiles.mjs.
+export {
+  dots1,
+  dots2,
+  dots3,
+  dots4,
+  dots5,
+  dots6,
+  rows1,
+  rows2,
+  rows3,
+  rows4,
+  rows5,
+  rows6,
+  tile1,
+  tile2,
+  tile3,
+  tile4,
+  tile5,
+  tile6,
+} from './tiles.gen';

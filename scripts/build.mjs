@@ -30,7 +30,13 @@ const stampsFile = join(root, 'build/stamps.json');
 const stages = [
   {
     name: 'kernels',
-    inputs: ['assembly', 'asconfig.json', 'scripts/embed-wasm.mjs', 'node_modules/assemblyscript/package.json'],
+    inputs: [
+      'assembly',
+      'asconfig.json',
+      'scripts/generate-tiles.mjs',
+      'scripts/embed-wasm.mjs',
+      'node_modules/assemblyscript/package.json',
+    ],
     outputs: ['build/simd.wasm', 'build/relaxed.wasm', 'src/kernels/wasm.gen.ts'],
     run: buildKernels,
   },
@@ -52,8 +58,14 @@ async function buildKernels() {
   // Loaded here because the compiler takes half a second to load, and most runs do not need it.
   const { main } = await import('assemblyscript/asc');
   const streams = { stdout: process.stderr, stderr: process.stderr };
-  for (const target of ['simd', 'relaxed']) {
-    const { error } = await main(['--baseDir', root, '--config', 'asconfig.json', '--target', target], streams);
+  const { generateFormats, generateTiles } = await import('./generate-tiles.mjs');
+  generateTiles(rootUrl);
+  generateFormats(rootUrl);
+  for (const [target, entry] of [
+    ['simd', 'assembly/index.ts'],
+    ['relaxed', 'assembly/relaxed.ts'],
+  ]) {
+    const { error } = await main([entry, '--baseDir', root, '--config', 'asconfig.json', '--target', target], streams);
     if (error) throw new Error(`asc: ${error.message}`);
   }
   const { embedWasm } = await import('./embed-wasm.mjs');
@@ -89,6 +101,7 @@ function filesUnder(path) {
   if (!existsSync(full)) return [];
   if (statSync(full).isFile()) return [path];
   return readdirSync(full)
+    .filter((name) => !(path === 'assembly' && name.endsWith('.gen.ts')))
     .sort()
     .flatMap((name) => filesUnder(`${path}/${name}`));
 }

@@ -48,7 +48,7 @@ export {
   type WeightBlock,
 } from './models/layer.ts';
 export { type ParameterCounts, parameterCounts } from './models/parameters.ts';
-export { findModel, type ModelPreset, modelEntry, models } from './models/presets.ts';
+export { findEntryOfAny, findModel, type ModelPreset, modelEntry, models } from './models/presets.ts';
 export { chipsReport, entryReport, modelsReport, systemsReport } from './report/catalogue.ts';
 export { runReport } from './report/run.ts';
 export {

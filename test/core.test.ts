@@ -160,8 +160,16 @@ describe('VectorE and ScalarE', () => {
     const one = cost({ chip: 'trn2' }, 'rmsnorm', { m: 1, n: 4096 });
     expect(cost({ chip: 'trn2' }, 'rmsnorm', { m: 128, n: 4096 })).toEqual(one);
     expect(cost({ chip: 'trn2' }, 'rmsnorm', { m: 129, n: 4096 }).busy.ScalarE).toBeCloseTo(2 * one.busy.ScalarE, 15);
-    // 4096 / 1.2 = 3413.333 ns
+    // ScalarE: 4096 / 1.2 = 3413.333 ns. VectorE: two passes of 4096 / 4 lanes, 2048 / 0.96 = 2133.333 ns
     expect(ns(one.busy.ScalarE)).toBeCloseTo(3413.333, 3);
+    expect(ns(one.busy.VectorE)).toBeCloseTo(2133.333, 3);
+  });
+
+  test('the rows of all problems and of all cores lie side by side', () => {
+    // 32 heads of 64 rows over 8 cores: 256 rows on each, 2 on a partition, as if it were one problem of 2048 rows.
+    const heads = cost({ chip: 'trn2', cores: 8 }, 'softmax', { batch: 32, m: 64, n: 600 });
+    expect(heads).toEqual(cost({ chip: 'trn2', cores: 8 }, 'softmax', { m: 2048, n: 600 }));
+    expect(ns(heads.busy.ScalarE)).toBeCloseTo(1000, 6); // 2 * 600 / 1.2
   });
 
   test('elements without rows spread over all lanes of all cores', () => {

@@ -1,13 +1,23 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { cast, copy, createArena, DTYPES, fillUniform, kernelRegistry, matmul, sum } from '../src/kernels/index.ts';
+import {
+  cast,
+  copy,
+  createArena,
+  DTYPES,
+  type DType,
+  fillUniform,
+  kernelRegistry,
+  matmul,
+  sum,
+} from '../src/kernels/index.ts';
 import { bf16Code, bf16Value } from '../src/kernels/reference/formats.ts';
 import { philox } from '../src/kernels/reference/random.ts';
 
 const arena = createArena();
 
 /** Seeded data in [-64, 64], already rounded to `dtype`, so that the reference sees what the kernel sees. */
-function randomTensor(dtype: 'f32' | 'bf16', shape: readonly number[], stream: number) {
+function randomTensor(dtype: DType, shape: readonly number[], stream: number) {
   const tensor = arena.tensor(dtype, shape);
   fillUniform(tensor.reshape([1, tensor.length]), { seed: 7, stream, scale: 64 });
   return tensor;
@@ -49,67 +59,6 @@ describe('every kernel of the registry', () => {
       }
     }
   }
-});
-
-describe('matmul', () => {
-  test('takes transposed and strided views of its operands', () => {
-    const a = randomTensor('f32', [9, 40], 1);
-    const b = randomTensor('f32', [30, 11], 2);
-    const plain = arena.tensor('f32', [9, 5]);
-    const viewed = arena.tensor('f32', [9, 5]);
-    const aPart = arena.tensor('f32', [9, 11]).set(pick(a.toFloat32(), 40, 0, 9, 7, 18));
-    const bPart = arena.tensor('f32', [11, 5]).set(transposed(pick(b.toFloat32(), 11, 20, 25, 0, 11), 5, 11));
-    matmul(aPart, bPart, plain);
-    matmul(a.columns(7, 18), b.rows(20, 25).transpose(), viewed);
-    expect(viewed.toFloat32()).toEqual(plain.toFloat32());
-  });
-
-  test('accumulates into f32 exactly as two calls with split k, on integers', () => {
-    const values = Float32Array.from({ length: 60 * 60 }, (_, i) => (i % 17) - 8);
-    const a = arena.tensor('bf16', [60, 60]).set(values);
-    const once = arena.tensor('f32', [60, 60]);
-    const twice = arena.tensor('f32', [60, 60]);
-    matmul(a, a, once);
-    matmul(a.columns(0, 23), a.rows(0, 23), twice);
-    matmul(a.columns(23, 60), a.rows(23, 60), twice, { accumulate: true });
-    expect(twice.toFloat32()).toEqual(once.toFloat32());
-  });
-
-  test('writes nothing outside its output', () => {
-    fc.assert(
-      fc.property(
-        fc.integer({ min: 0, max: 14 }),
-        fc.integer({ min: 0, max: 19 }),
-        fc.integer({ min: 0, max: 9 }),
-        (m, n, k) => {
-          const frame = arena.tensor('f32', [m + 2, n + 4]).set(new Float32Array((m + 2) * (n + 4)).fill(-7));
-          const a = randomTensor('f32', [m, k], 1);
-          const b = randomTensor('f32', [k, n], 2);
-          matmul(a, b, frame.rows(1, m + 1).columns(2, n + 2));
-          const values = frame.toFloat32();
-          const outside = values.filter((_, i) => {
-            const [row, col] = [Math.floor(i / (n + 4)), i % (n + 4)];
-            return row === 0 || row > m || col < 2 || col >= n + 2;
-          });
-          expect(outside.every((value) => value === -7)).toBe(true);
-          for (const tensor of [frame, a, b]) tensor.dispose();
-        },
-      ),
-    );
-  });
-
-  test('names the operand whose shape or dtype is wrong', () => {
-    const a = arena.tensor('f32', [2, 3]);
-    expect(() => matmul(a, arena.tensor('f32', [4, 5]), arena.tensor('f32', [2, 5]))).toThrow('"b" expected 3 rows');
-    expect(() => matmul(a, arena.tensor('bf16', [3, 5]), arena.tensor('f32', [2, 5]))).toThrow(
-      '"b" expected dtype f32',
-    );
-    expect(() => matmul(a, arena.tensor('f32', [3, 5]), arena.tensor('f32', [5, 2]))).toThrow(
-      '"out" expected shape [2,5]',
-    );
-    const out = arena.tensor('bf16', [2, 5]);
-    expect(() => matmul(a, arena.tensor('f32', [3, 5]), out, { accumulate: true })).toThrow('"out" expected f32');
-  });
 });
 
 describe('conversion between f32 and bf16', () => {
@@ -319,8 +268,4 @@ function pick(
     ...values.slice((row0 + r) * cols + col0, (row0 + r) * cols + col1),
   ]);
   return Float32Array.from(rows.flat());
-}
-
-function transposed(values: Float32Array, rows: number, cols: number): Float32Array {
-  return Float32Array.from(values, (_, i) => values[(i % rows) * cols + Math.floor(i / rows)]!);
 }

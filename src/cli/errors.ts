@@ -5,7 +5,9 @@ import { ModelError } from '../index.ts';
 /** What was wrong, on one line, without a stack. */
 export function sentence(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
-  return message
+  const isUnknownOption = error instanceof CommanderError && error.code === 'commander.unknownOption';
+  const hint = isUnknownOption ? ', expected one that --help lists' : '';
+  return `${message}${hint}`
     .replace(/^error: /, '')
     .trim()
     .replace(/\s*\n\s*/g, ' ');

@@ -28,7 +28,8 @@ export function readTextFile(path: string): string {
 export function checkWritable(path: string): void {
   try {
     accessSync(dirname(path), constants.W_OK);
-    if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) throw new Error('it is a folder');
+    // Moving a file into place would replace a folder or a device such as /dev/null.
+    if (statSync(path, { throwIfNoEntry: false })?.isFile() === false) throw new Error('something that is no file');
   } catch (error) {
     throw fileError(path, 'to write', error);
   }

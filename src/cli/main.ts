@@ -42,14 +42,19 @@ function createProgram(): Command {
   return program;
 }
 
+/** @throws RangeError that lists the verbs if the first argument, or what help is asked for, is none of them. */
+function checkVerb(program: Command, args: readonly string[]): void {
+  const verb = args[0] === 'help' ? args[1] : args[0];
+  const built = program.commands.map((command) => command.name());
+  if (verb === undefined || verb.startsWith('-') || built.includes(verb)) return;
+  if (PLANNED.includes(verb)) throw new RangeError(`"${verb}" is not built yet; this version has ${built.join(', ')}`);
+  throw new RangeError(`"verb" expected one of ${built.join(', ')}, got ${JSON.stringify(verb)}`);
+}
+
 function main(args: string[]): void {
   const program = createProgram();
   try {
-    const [verb] = args;
-    if (verb !== undefined && PLANNED.includes(verb)) {
-      const built = program.commands.map((command) => command.name()).join(', ');
-      throw new RangeError(`"${verb}" is not built yet; this version has ${built}`);
-    }
+    checkVerb(program, args);
     if (args.length === 0) program.outputHelp();
     else program.parse(args, { from: 'user' });
   } catch (error) {

@@ -36,7 +36,12 @@ export function findEntry<T extends Entry>(entries: readonly T[], id: string): T
 export function requireEntry<T extends Entry>(entries: readonly T[], name: string, id: string, command: string): T {
   if (typeof id !== 'string') throw new TypeError(`"${name}" expected an id, got ${show(id)}`);
   const entry = findEntry(entries, id);
-  if (entry !== undefined) return entry;
+  if (entry === undefined) throw noEntry(entries, name, id, command);
+  return entry;
+}
+
+/** The error that no entry has the id, with the three nearest ids. */
+export function noEntry(entries: readonly Entry[], name: string, id: string, command: string): RangeError {
   const key = id.slice(0, 60).toLowerCase();
   const nearest = entries
     .map((candidate) => {
@@ -46,7 +51,7 @@ export function requireEntry<T extends Entry>(entries: readonly T[], name: strin
     .sort((a, b) => a.distance - b.distance)
     .slice(0, 3)
     .map((candidate) => candidate.id);
-  throw new RangeError(
+  return new RangeError(
     `"${name}" expected an id that "${command}" lists, got ${show(id)}; nearest: ${nearest.join(', ')}`,
   );
 }

@@ -132,9 +132,10 @@ export function quantity(dimension: Dimension): z.ZodType<number | null> {
 export function sourced(dimension: Dimension): z.ZodType<{ value: number | null; source: string }> {
   return z.union([
     unknownFile(dimension).transform(({ kind, source }) => ({ value: null, source: `${kind}: ${source}` })),
-    knownFile(dimension).transform(({ value, unit, kind, source }) => ({
+    knownFile(dimension).transform(({ value, unit, kind, source, note }) => ({
       value: toBase(value, unit),
-      source: `${kind}: ${source}`,
+      // A number that was derived from others says how in its note, not in its source.
+      source: `${kind}: ${source === kind && note !== undefined ? note : source}`,
     })),
   ]);
 }

@@ -5,14 +5,18 @@
  * fits. Growing detaches every typed array over the old buffer: hold tensors, which are offsets, and make views on use.
  */
 import { expectInteger, ModelError } from '../base/errors.ts';
+import { THREAD_SCRATCH_BYTES } from './blocking.ts';
 import type { DType } from './dtype.ts';
+import { CONTROL_BYTES, encodeTasks, type Task, ThreadPool } from './pool.ts';
 import { Tensor } from './tensor.ts';
 import type { KernelExports } from './wasm.gen.ts';
-import { hasRelaxedSimd, instantiateKernels, type KernelBuild } from './wasm.ts';
+import { defaultBuild, instantiateKernels, type KernelBuild, kernelModule, kernelNames } from './wasm.ts';
 
 const PAGE = 65536;
 const ALIGNMENT = 64;
 export const MAX_ARENA_BYTES: number = 65536 * PAGE;
+/** A guard against a typing error, not a limit of the design. */
+const MAX_THREADS = 64;
 
 export interface ArenaOptions {
   /** Most bytes the arena may grow to, at most 4 GiB, which is the default. */
@@ -22,6 +26,13 @@ export interface ArenaOptions {
    * products are exact either way, so this concerns f32 operands and the polynomials inside softmax and its kin.
    */
   readonly deterministic?: boolean;
+  /** The build to use, instead of what `deterministic` and the host decide. */
+  readonly build?: KernelBuild;
+  /**
+   * Threads that share the work of large matmuls, the caller's included; 1 by default. More need a host that shares memory:
+   * Node, or a page that is cross-origin isolated. They start with the first large matmul; `dispose()` ends them.
+   */
+  readonly threads?: number;
 }
 
 interface Block {
@@ -34,11 +45,13 @@ export class Arena {
   readonly kernels: KernelExports;
   /** Which build of the kernels works here. */
   readonly build: KernelBuild;
+  readonly threads: number;
   readonly #maximumPages: number;
   /** Free blocks by offset, no two adjacent. */
   readonly #free: Block[] = [];
   readonly #sizes: Map<number, number> = new Map();
   readonly #scratch: Map<string, number> = new Map();
+  #pool: ThreadPool | undefined;
   #pages = 1;
   #used = 0;
   #peak = 0;
@@ -46,9 +59,14 @@ export class Arena {
   constructor(options: ArenaOptions = {}) {
     const maximum = expectInteger('maximumBytes', options.maximumBytes ?? MAX_ARENA_BYTES, PAGE, MAX_ARENA_BYTES);
     this.#maximumPages = Math.floor(maximum / PAGE);
-    this.memory = new WebAssembly.Memory({ initial: 1, maximum: this.#maximumPages });
-    this.build = options.deterministic !== true && hasRelaxedSimd() ? 'relaxed' : 'simd';
-    this.kernels = instantiateKernels(this.build, this.memory);
+    this.threads = expectInteger('threads', options.threads ?? 1, 1, MAX_THREADS);
+    const shared = this.threads > 1;
+    if (shared && typeof SharedArrayBuffer === 'undefined') {
+      throw new ModelError('UNSUPPORTED', 'threads', `expected 1 where memory cannot be shared, got ${this.threads}`);
+    }
+    this.memory = new WebAssembly.Memory({ initial: 1, maximum: this.#maximumPages, shared });
+    this.build = options.build ?? (options.deterministic === true ? 'simd' : defaultBuild());
+    this.kernels = instantiateKernels(this.build, this.memory, shared);
     const start = Math.ceil(this.kernels.HEAP_BASE.value / ALIGNMENT) * ALIGNMENT;
     this.#free.push({ offset: start, bytes: PAGE - start });
   }
@@ -116,6 +134,47 @@ export class Arena {
     const offset = this.allocate(bytes);
     this.#scratch.set(name, offset);
     return offset;
+  }
+
+  /**
+   * Runs tasks of kernel calls, on all threads if there are several; they must not depend on each other. A thread has
+   * THREAD_SCRATCH_BYTES of scratch of its own, which negative arguments point into.
+   */
+  runTasks(tasks: readonly Task[]): void {
+    const scratch = this.scratch('thread 0', THREAD_SCRATCH_BYTES);
+    const runTask = (index: number): void => {
+      for (const { kernel, args } of tasks[index]!) {
+        const run = this.kernels[kernel] as (...numbers: number[]) => void;
+        run(...args.map((value) => (value < 0 ? scratch - 1 - value : value)));
+      }
+    };
+    if (this.threads === 1 || tasks.length === 1) {
+      for (let i = 0; i < tasks.length; i++) runTask(i);
+      return;
+    }
+    this.#pool ??= this.#startPool();
+    const encoded = encodeTasks(tasks, kernelNames(this.build, true));
+    const at = this.scratch('tasks', Math.max(65536, encoded.byteLength));
+    new Float64Array(this.memory.buffer, at, encoded.length).set(encoded);
+    this.#pool.run(tasks.length, at, runTask);
+  }
+
+  /** Ends the threads. Tensors stay usable; the next large matmul starts threads again. */
+  dispose(): void {
+    this.#pool?.dispose();
+    this.#pool = undefined;
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  #startPool(): ThreadPool {
+    const control = this.scratch('control', CONTROL_BYTES);
+    const scratches = Array.from({ length: this.threads - 1 }, (_, i) =>
+      this.scratch(`thread ${i + 1}`, THREAD_SCRATCH_BYTES),
+    );
+    return new ThreadPool(kernelModule(this.build, true), this.memory, control, scratches);
   }
 
   /** Makes room for a block of `size` at the end of the memory. Grows by half at least, so that growing stays rare. */

@@ -1,41 +1,51 @@
 /**
- * Where results are rounded. Kernels compute in FP32; a result goes to a bf16 tensor through one cast, to nearest even
- * or stochastically, and that cast is the only rounding of an operator (as on Trainium, whose engines compute in FP32 and
- * round when they write).
+ * Where results are rounded. Kernels compute in FP32; a result goes to a tensor of a shorter format through one cast, to
+ * nearest even or stochastically, and that cast is the only rounding of an operator (as on Trainium, whose engines compute
+ * in FP32 and round when they write). `convert.ts` says what overflows become and where random bits come from.
  *
- * Stochastic rounding draws from the Philox stream (seed, stream): element i of the result always meets the same random
- * bits, whatever ran before. Give every operator a stream of its own.
+ * With the default generator, element i of a result always meets the same random bits, whatever ran before. Give every
+ * operator a stream of its own.
  */
-import { expectInteger } from '../base/errors.ts';
+import { expectRounded, narrow, type Rounding, widen } from './convert.ts';
 import { expectContiguous, expectLike, expectShape, type Tensor } from './tensor.ts';
 
-export interface StochasticRounding {
-  /** 0 .. 2^53 - 1. */
-  readonly seed: number;
-  /** 0 .. 2^32 - 1; two results with the same stream see the same random bits. */
-  readonly stream: number;
+export type { Generator, Rounding, StochasticRounding } from './convert.ts';
+export { seedWords } from './convert.ts';
+
+export interface CastOptions {
+  /**
+   * Whether values beyond the largest finite one become that one. By default true for f8e4m3fn, f4e2m1 and integers, and
+   * false for formats that have an infinity.
+   */
+  readonly saturate?: boolean;
 }
 
-export type Rounding = 'nearest' | StochasticRounding;
-
-/** The two 32-bit words of a seed of up to 53 bits. */
-export function seedWords(seed: number): [number, number] {
-  expectInteger('seed', seed);
-  return [seed >>> 0, Math.floor(seed / 2 ** 32)];
-}
-
-/** Rounds `source` (f32) into `out`, same number of elements, both contiguous. */
-export function cast(source: Tensor, out: Tensor, rounding: Rounding = 'nearest'): void {
+/**
+ * Converts `source` into `out`, same number of elements, both contiguous, of any two dtypes: widened exactly, then rounded
+ * once. Equal dtypes are copied bit for bit.
+ * @throws TypeError if `out` is e8m0, RangeError if the sizes differ.
+ */
+export function cast(source: Tensor, out: Tensor, rounding: Rounding = 'nearest', options: CastOptions = {}): void {
   expectContiguous('source', source);
   expectContiguous('out', out);
-  if (source.arena !== out.arena) throw new TypeError('"out" expected the arena of "source", got another one');
-  if (source.length !== out.length) {
-    throw new RangeError(`"out" expected ${source.length} elements as "source", got ${out.length}`);
+  const { arena, length } = source;
+  if (arena !== out.arena) throw new TypeError('"out" expected the arena of "source", got another one');
+  if (length !== out.length) {
+    throw new RangeError(`"out" expected ${length} elements as "source", got ${out.length}`);
   }
-  const { kernels } = out.arena;
   if (source.dtype === out.dtype) copyElements(source, out);
-  else if (source.dtype === 'bf16') kernels.bf16ToF32(out.length, source.offset, out.offset);
-  else roundToBf16(source.offset, out, rounding);
+  else if (out.dtype === 'f32') widen(arena, source.dtype, length, source.offset, out.offset);
+  else {
+    const dtype = expectRounded('out', out.dtype);
+    const round = (wide: number) => narrow(arena, dtype, length, wide, out.offset, rounding, options.saturate);
+    if (source.dtype === 'f32') round(source.offset);
+    else {
+      withWide(out, (wide) => {
+        widen(arena, source.dtype, length, source.offset, wide);
+        round(wide);
+      });
+    }
+  }
 }
 
 /** `out` = `source`, bit for bit. Same dtype and shape; overlapping is allowed. */
@@ -51,16 +61,14 @@ function copyElements(source: Tensor, out: Tensor): void {
   new Uint8Array(out.arena.memory.buffer).copyWithin(out.offset, source.offset, source.offset + source.bytes);
 }
 
-function roundToBf16(source: number, out: Tensor, rounding: Rounding): void {
-  const { arena } = out;
-  if (rounding === 'nearest') {
-    arena.kernels.f32ToBf16(out.length, source, out.offset);
-    return;
+/** Calls `use` with the byte offset of an FP32 buffer of `tensor`'s length, which lives as long as the call. */
+function withWide(tensor: Tensor, use: (offset: number) => void): void {
+  const wide = tensor.arena.allocate(tensor.length * 4);
+  try {
+    use(wide);
+  } finally {
+    tensor.arena.release(wide);
   }
-  const [low, high] = seedWords(rounding.seed);
-  const stream = expectInteger('stream', rounding.stream, 0, 2 ** 32 - 1);
-  const scratch = arena.scratch('random', 64);
-  arena.kernels.f32ToBf16Stochastic(out.length, source, out.offset, 0, stream, low, high, scratch);
 }
 
 /**
@@ -72,11 +80,9 @@ export function storeRounded(out: Tensor, rounding: Rounding, compute: (offset: 
     compute(out.offset);
     return;
   }
-  const wide = out.arena.allocate(out.length * 4);
-  try {
+  const dtype = expectRounded('out', out.dtype);
+  withWide(out, (wide) => {
     compute(wide);
-    roundToBf16(wide, out, rounding);
-  } finally {
-    out.arena.release(wide);
-  }
+    narrow(out.arena, dtype, out.length, wide, out.offset, rounding);
+  });
 }

@@ -1,30 +1,173 @@
 /**
- * What a collective does to bytes: copies, and sums of many buffers in one pass.
+ * What a collective does to bytes: reductions of many buffers in one pass, copies, rows gathered and scattered by index,
+ * and the exchange of blocks that an all-to-all makes.
  */
-import { type Rounding, storeRounded } from './cast.ts';
+import { expectOneOf } from '../base/errors.ts';
+import { cast, type Rounding, storeRounded } from './cast.ts';
+import { DTYPES } from './dtype.ts';
 import { expectContiguous, expectLike, expectShape, type Tensor } from './tensor.ts';
 
 export { copy } from './cast.ts';
 
-/**
- * out = sources[0] + sources[1] + ..., added in FP32 in that order and rounded once. Equal dtype and shape; `out` may be
- * one of the sources. Reads every source once and writes `out` once.
- * @throws RangeError if there is no source.
- */
+/** As NCCL names them. `max` and `min` give NaN where a source is NaN, and order -0 below +0. */
+export type ReduceOperator = 'sum' | 'prod' | 'max' | 'min';
+
+/** By the number that the kernels know each by. Kept in step with assembly/reduce.ts. */
+const OPERATORS: readonly ReduceOperator[] = ['sum', 'prod', 'max', 'min'];
+/** Formats that a reduction takes: those that widen to FP32 exactly, element by element. */
+const REDUCED = ['f32', 'bf16', 'f16', 'f8e4m3', 'f8e4m3fn', 'f8e5m2', 'f8e3m4'] as const;
+type ReducedDType = (typeof REDUCED)[number];
+
+/** Kept in step with assembly/reduce.ts: two blocks of 4096 FP32, 16 more and two addresses, to 64 bytes. */
+const REDUCE_SCRATCH_BYTES = 2 * 4096 * 4 + 128;
+
+/** out = sources[0] + sources[1] + ...: `reduce` with the operator `sum`. */
 export function sum(sources: readonly Tensor[], out: Tensor, rounding: Rounding = 'nearest'): void {
-  if (sources.length === 0) throw new RangeError('"sources" expected at least one tensor, got none');
+  reduce('sum', sources, out, rounding);
+}
+
+/**
+ * out = sources[0] o sources[1] o ..., in FP32, in that order, rounded once. Equal shapes; `out` is of the sources' dtype
+ * or f32. `out` may be one of the sources. Reads every source once, writes `out` once.
+ * @throws RangeError if there is no source, a shape differs, or `out` overlaps a source that it is not
+ * @throws TypeError if a tensor has gaps, another arena or another dtype
+ */
+export function reduce(
+  operator: ReduceOperator,
+  sources: readonly Tensor[],
+  out: Tensor,
+  rounding: Rounding = 'nearest',
+): void {
+  const code = OPERATORS.indexOf(expectOneOf('operator', operator, OPERATORS));
+  const first = checkSources(sources, out);
+  const dtype = expectReduced(first);
+  if (sources.length === 1) {
+    cast(first, out, rounding);
+  } else if (dtype === 'bf16' && out.dtype === 'bf16' && rounding === 'nearest') {
+    run('reduceNearest_bf16', code, sources, out.offset);
+  } else {
+    storeRounded(out, rounding, (y) => run(`reduce_${dtype}`, code, sources, y));
+  }
+}
+
+function expectReduced({ dtype }: Tensor): ReducedDType {
+  const known = REDUCED.find((candidate) => candidate === dtype);
+  if (known === undefined) throw new TypeError(`"sources[0]" expected dtype ${REDUCED.join(', ')}, got ${dtype}`);
+  return known;
+}
+
+function run(
+  kernel: `reduce_${ReducedDType}` | 'reduceNearest_bf16',
+  code: number,
+  sources: readonly Tensor[],
+  y: number,
+): void {
+  const { arena, length } = sources[0]!;
+  // Rounded up, so that sums of different counts share a block instead of replacing each other's.
+  const tableBytes = Math.ceil(sources.length / 256) * 1024;
+  const scratch = arena.scratch('reduce', REDUCE_SCRATCH_BYTES + tableBytes);
+  const table = scratch + REDUCE_SCRATCH_BYTES;
+  const addresses = new Uint32Array(arena.memory.buffer, table, sources.length);
+  for (let i = 0; i < sources.length; i++) addresses[i] = sources[i]!.offset;
+  arena.kernels[kernel](code, sources.length, length, table, y, scratch);
+}
+
+function checkSources(sources: readonly Tensor[], out: Tensor): Tensor {
+  const first = sources[0];
+  if (first === undefined) throw new RangeError('"sources" expected at least one tensor, got none');
   expectContiguous('out', out);
   sources.forEach((source, i) => {
-    expectContiguous(`sources[${i}]`, source);
-    expectLike(`sources[${i}]`, source, 'out', out);
-    expectShape(`sources[${i}]`, source, out.shape);
+    const name = `sources[${i}]`;
+    expectContiguous(name, source);
+    expectLike(name, source, 'sources[0]', first);
+    expectShape(name, source, out.shape);
+    if (source.dtype !== out.dtype || source.offset !== out.offset) expectApart('out', out, name, source);
   });
-  const { arena, dtype, length } = out;
-  const table = arena.scratch('sum', Math.max(4 * sources.length, 256));
-  const kernel = dtype === 'f32' ? arena.kernels.sum_f32 : arena.kernels.sum_bf16;
-  storeRounded(out, rounding, (y) => {
-    // Written after the temporary of a bf16 result is there: allocating may move the memory's buffer.
-    new Uint32Array(arena.memory.buffer, table, sources.length).set(sources.map((source) => source.offset));
-    kernel(sources.length, length, table, y);
-  });
+  if (out.arena !== first.arena) throw new TypeError('"out" expected the arena of "sources[0]", got another one');
+  if (out.dtype !== first.dtype && out.dtype !== 'f32') {
+    throw new TypeError(`"out" expected dtype ${first.dtype} as "sources[0]" or f32, got ${out.dtype}`);
+  }
+  return first;
+}
+
+/**
+ * out[i] = source[indices[i]], rows of any dtype, bit for bit. `source`: [rows, ...], `out`: [indices.length, ...].
+ * @throws RangeError if an index is not a row of `source`, or `out` has another shape or overlaps `source`
+ */
+export function gatherRows(source: Tensor, indices: ArrayLike<number>, out: Tensor): void {
+  checkMove(source, out);
+  expectShape('out', out, [indices.length, ...source.shape.slice(1)]);
+  const table = storeIndices(indices, source);
+  const { arena } = source;
+  arena.kernels.gatherRows(indices.length, rowBytes('source', source, 1), source.offset, table, out.offset);
+}
+
+/**
+ * out[indices[i]] = source[i], rows of any dtype, bit for bit; rows that no index names stay as they are, and of equal
+ * indices the last one stays. `source`: [indices.length, ...], `out`: [rows, ...].
+ * @throws RangeError if an index is not a row of `out`, or `source` has another shape or overlaps `out`
+ */
+export function scatterRows(source: Tensor, indices: ArrayLike<number>, out: Tensor): void {
+  checkMove(source, out);
+  expectShape('source', source, [indices.length, ...out.shape.slice(1)]);
+  const table = storeIndices(indices, out);
+  const { arena } = source;
+  arena.kernels.scatterRows(indices.length, rowBytes('out', out, 1), source.offset, table, out.offset);
+}
+
+/**
+ * out[j, i] = source[i, j], blocks of any dtype, bit for bit. `source`: [p, q, ...], `out`: [q, p, ...]. With p = q ranks
+ * and source[i, j] the block that rank i sends to rank j, out[j] is what rank j has after an all-to-all.
+ * @throws RangeError if `out` has another shape or overlaps `source`
+ */
+export function transposeBlocks(source: Tensor, out: Tensor): void {
+  const [p, q, ...rest] = source.shape;
+  if (p === undefined || q === undefined) {
+    throw new TypeError(`"source" expected at least two dimensions, got shape [${source.shape}]`);
+  }
+  checkMove(source, out);
+  expectShape('out', out, [q, p, ...rest]);
+  source.arena.kernels.transposeBlocks(p, q, rowBytes('source', source, 2), source.offset, out.offset);
+}
+
+/** Checks what all moves need. */
+function checkMove(source: Tensor, out: Tensor): void {
+  expectContiguous('source', source);
+  expectContiguous('out', out);
+  expectLike('out', out, 'source', source);
+  expectApart('out', out, 'source', source);
+  if (source.shape.length === 0) throw new TypeError('"source" expected at least one dimension, got shape []');
+  if (out.shape.length === 0) throw new TypeError('"out" expected at least one dimension, got shape []');
+}
+
+/** @throws RangeError if a row is not a whole number of bytes, as an odd row of a 4-bit format is not. */
+function rowBytes(name: string, { shape, dtype }: Tensor, dimensions: number): number {
+  const bytes = shape.slice(dimensions).reduce((total, size) => total * size, DTYPES[dtype].bytes);
+  if (Number.isInteger(bytes)) return bytes;
+  throw new RangeError(`"${name}" expected blocks of whole bytes, got shape [${shape}] of ${dtype}`);
+}
+
+/** Checks every index against the rows of `indexed` before anything moves; returns the address of a copy. */
+function storeIndices(indices: ArrayLike<number>, indexed: Tensor): number {
+  const { arena, shape } = indexed;
+  const rows = shape[0]!;
+  for (let i = 0; i < indices.length; i++) {
+    const index = indices[i]!;
+    if (!(index >= 0 && index < rows && Number.isInteger(index))) {
+      const expected = rows === 0 ? 'a row' : `integer in 0..${rows - 1}`;
+      throw new RangeError(`"indices[${i}]" expected ${expected}, got ${index}`);
+    }
+  }
+  const table = arena.scratch('indices', Math.ceil(indices.length / 256) * 1024);
+  new Uint32Array(arena.memory.buffer, table, indices.length).set(indices);
+  return table;
+}
+
+/** @throws RangeError if the two share a byte. */
+function expectApart(name: string, tensor: Tensor, otherName: string, other: Tensor): void {
+  const begin = Math.max(tensor.offset, other.offset);
+  const end = Math.min(tensor.offset + tensor.bytes, other.offset + other.bytes);
+  if (begin < end && tensor.arena === other.arena) {
+    throw new RangeError(`"${name}" expected memory of its own, got some of "${otherName}"`);
+  }
 }

@@ -1,50 +1,242 @@
 /**
- * out[m, n] (+)= a[m, k] b[k, n], operands f32 or bf16, FP32 accumulation (PSUM), one rounding at the end.
- * A transposed operand is a transposed view: nothing is copied but the blocks that the kernel packs.
+ * out[..., m, n] = activation(alpha a[..., m, k] b[..., k, n] + beta out + bias): operands in any format, FP32
+ * accumulation (PSUM), one rounding at the end. A transposed operand is a transposed view: nothing is copied but the
+ * blocks that the kernels pack.
+ *
+ * Three ways to the same bits, by shape: one row against panels (gemv), both operands in place (small), or Goto's blocks:
+ *
+ *     for jc in N by NC, for pc in K by KC      pack B[pc, jc], unless it is packed for good
+ *       for ic in M by MC                         pack A[ic, pc]; multiply the panels
+ *
+ * Every element is one chain of sums in the order of k, so the result does not depend on the way or on the blocking.
  */
+import type { Arena } from './arena.ts';
+import {
+  CHUNK_COLUMNS,
+  IN_PLACE_COLUMNS,
+  IN_PLACE_TERMS,
+  KC,
+  MC,
+  NC,
+  paddedColumns,
+  panelWidth,
+  THREAD_SCRATCH,
+} from './blocking.ts';
 import { type Rounding, storeRounded } from './cast.ts';
-import { expectLike, expectMatrix, type Tensor } from './tensor.ts';
-
-/** Working space of the kernel. Kept in step with assembly/matmul.ts: 4 (MC KC + KC NC + MR NR) bytes. */
-const MATMUL_SCRATCH_BYTES = 4 * (120 * 384 + 384 * 4096 + 5 * 8);
+import { DTYPES } from './dtype.ts';
+import { expectOperandDType, type OperandDType } from './operands.ts';
+import { PackedWeights } from './packed.ts';
+import type { Call, Task } from './pool.ts';
+import { expectMatrix, expectShape, type Tensor } from './tensor.ts';
 
 export interface MatmulOptions {
-  /** Adds to `out` instead of overwriting it. `out` must be f32: an accumulator that is rounded at each step is not one. */
+  /** Factor on the product; 1 by default. */
+  readonly alpha?: number;
+  /** Factor on what `out` held; 0 by default. Otherwise `out` must be f32: it is the accumulator. */
+  readonly beta?: number;
+  /** The same as `beta: 1`. */
   readonly accumulate?: boolean;
-  /** How a bf16 `out` is rounded. */
+  /** [n] f32 or bf16, added to every row. */
+  readonly bias?: Tensor;
+  /** How an `out` that is not f32 is rounded. */
   readonly rounding?: Rounding;
 }
 
 /**
- * `a`: [m, k], `b`: [k, n], equal dtype, any strides. `out`: [m, n], f32 (rows may have a stride) or contiguous bf16.
+ * `a`: [m, k], `b`: [k, n] or packed weights, any strides, any operand formats. `out`: [m, n], f32 (rows may have a
+ * stride) or contiguous. With a batch, `a`: [batch, m, k], `b`: [batch, k, n], `out`: [batch, m, n].
  * @throws TypeError or RangeError that names the operand.
  */
-export function matmul(a: Tensor, b: Tensor, out: Tensor, options: MatmulOptions = {}): void {
+export function matmul(a: Tensor, b: Tensor | PackedWeights, out: Tensor, options: MatmulOptions = {}): void {
+  if (a.shape.length === 3 && !(b instanceof PackedWeights)) {
+    expectShape('b', b, [a.shape[0]!, a.shape[2]!, b.shape[2]!]);
+    expectShape('out', out, [a.shape[0]!, a.shape[1]!, b.shape[2]!]);
+    for (let i = 0; i < a.shape[0]!; i++) matmul(a.at(i), b.at(i), out.at(i), options);
+    return;
+  }
+  const { alpha, beta, bias, rounding } = checkOperands(a, b, out, options);
+  const [m, n] = out.shape as [number, number];
+  if (m === 0 || n === 0) return;
+  const { arena } = out;
+  storeRounded(out, rounding, (c) => {
+    const target: Target = { c, stride: out.dtype === 'f32' ? out.strides[0]! : n, accumulate: beta !== 0, alpha };
+    if (beta !== 0 && beta !== 1) eachRow(m, target, (row) => arena.kernels.scale_f32(n, beta, row));
+    if (a.shape[1] === 0) clear(arena, m, n, target);
+    else if (b instanceof PackedWeights) multiplyPacked(a, b, target);
+    else multiplyTensors(a, b, target);
+    if (bias !== undefined) {
+      const kernel = bias.dtype === 'f32' ? arena.kernels.addBias_f32 : arena.kernels.addBias_bf16;
+      eachRow(m, target, (row) => kernel(1, n, bias.offset, row));
+    }
+  });
+}
+
+function checkOperands(a: Tensor, b: Tensor | PackedWeights, out: Tensor, options: MatmulOptions) {
   const [m, k] = expectMatrix('a', a);
-  const [bRows, n] = expectMatrix('b', b);
+  const [bRows, n] = b instanceof PackedWeights ? b.shape : expectMatrix('b', b);
   const [rows, cols] = expectMatrix('out', out);
   if (bRows !== k) throw new RangeError(`"b" expected ${k} rows as "a" has columns, got shape [${b.shape}]`);
   if (rows !== m || cols !== n) throw new RangeError(`"out" expected shape [${m},${n}], got [${out.shape}]`);
-  expectLike('b', b, 'a', a);
+  if (b.arena !== a.arena) throw new TypeError('"b" expected the arena of "a", got another one');
   if (out.arena !== a.arena) throw new TypeError('"out" expected the arena of "a", got another one');
+  expectOperandDType('a', a);
+  if (!(b instanceof PackedWeights)) expectOperandDType('b', b);
   if (out.strides[1] !== 1 && n > 1) throw new TypeError('"out" expected adjacent columns, got a transposed view');
-  const { accumulate = false, rounding = 'nearest' } = options;
-  if (accumulate && out.dtype !== 'f32') throw new TypeError(`"out" expected f32 to accumulate into, got ${out.dtype}`);
+  const { alpha = 1, accumulate = false, beta = accumulate ? 1 : 0, bias, rounding = 'nearest' } = options;
+  for (const [name, value] of Object.entries({ alpha, beta })) {
+    if (!Number.isFinite(value)) throw new RangeError(`"${name}" expected a finite number, got ${value}`);
+  }
+  if (beta !== 0 && out.dtype !== 'f32') throw new TypeError(`"out" expected f32 to accumulate into, got ${out.dtype}`);
   if (out.dtype !== 'f32' && !out.isContiguous) throw new TypeError(`"out" expected a contiguous ${out.dtype} tensor`);
-  if (m === 0 || n === 0) return;
-
-  const { arena } = a;
-  const scratch = arena.scratch('matmul', MATMUL_SCRATCH_BYTES);
-  const kernel = a.dtype === 'f32' ? arena.kernels.matmul_f32 : arena.kernels.matmul_bf16;
-  storeRounded(out, rounding, (c) => {
-    const rowStride = out.dtype === 'f32' ? out.strides[0]! : n;
-    if (k === 0) {
-      if (!accumulate)
-        for (let i = 0; i < m; i++) new Float32Array(arena.memory.buffer, c + i * rowStride * 4, n).fill(0);
-      return;
+  if (bias !== undefined) {
+    expectShape('bias', bias, [n]);
+    if (bias.arena !== a.arena) throw new TypeError('"bias" expected the arena of "a", got another one');
+    if (bias.dtype !== 'f32' && bias.dtype !== 'bf16') {
+      throw new TypeError(`"bias" expected dtype f32 or bf16, got ${bias.dtype}`);
     }
-    const [aRow, aCol] = a.strides;
-    const [bRow, bCol] = b.strides;
-    kernel(m, n, k, a.offset, aRow!, aCol!, b.offset, bRow!, bCol!, c, rowStride, accumulate ? 1 : 0, scratch);
+  }
+  return { alpha, beta, bias, rounding };
+}
+
+/** Where the FP32 result goes, and the factor on it. `stride` in elements. */
+interface Target {
+  readonly c: number;
+  readonly stride: number;
+  readonly accumulate: boolean;
+  readonly alpha: number;
+}
+
+function eachRow(m: number, { c, stride }: Target, visit: (row: number) => void): void {
+  for (let i = 0; i < m; i++) visit(c + i * stride * 4);
+}
+
+function clear({ memory }: Arena, m: number, n: number, target: Target): void {
+  if (!target.accumulate) eachRow(m, target, (row) => new Float32Array(memory.buffer, row, n).fill(0));
+}
+
+function multiplyTensors(a: Tensor, b: Tensor, target: Target): void {
+  const n = b.shape[1]!;
+  const isSmall = n <= IN_PLACE_COLUMNS && a.shape[1]! <= IN_PLACE_TERMS && target.alpha === 1;
+  const isPlain = a.dtype === 'f32' && b.dtype === 'f32' && b.strides[1] === 1;
+  if (isSmall && isPlain) multiplyInPlace(a, b, target);
+  else if (isPackedWide(b.dtype)) multiplyBlocks(a, n, 'f32', target, (...block) => packBlock(b, ...block));
+  else multiplyBlocks(a, n, b.dtype as OperandDType, target, (...block) => packBlock(b, ...block));
+}
+
+/** Formats that are widened as they are packed; the others are packed as they are and widened panel by panel. */
+function isPackedWide(dtype: string): dtype is 'f32' | 'bf16' {
+  return dtype === 'f32' || dtype === 'bf16';
+}
+
+function multiplyPacked(a: Tensor, b: PackedWeights, target: Target): void {
+  multiplyBlocks(a, b.shape[1], b.dtype, target, (pc, _, jc) => b.block(pc, jc));
+}
+
+function multiplyInPlace(a: Tensor, b: Tensor, { c, stride, accumulate }: Target): void {
+  const [m, k] = a.shape as [number, number];
+  const [aRow, aCol] = a.strides as [number, number];
+  const [n, bRow] = [b.shape[1]!, b.strides[0]!];
+  const args = [m, n, k, a.offset, aRow, aCol, b.offset, bRow, c, stride, accumulate ? 1 : 0, PANEL];
+  a.arena.runTasks([[{ kernel: 'multiplyInPlace_f32', args }]]);
+}
+
+/** Where things lie in a thread's scratch, as arguments of a call. */
+const PACKED_A = -1 - THREAD_SCRATCH.packedA;
+const WIDE_A = -1 - THREAD_SCRATCH.wideA;
+const PANEL = -1 - THREAD_SCRATCH.panel;
+
+/** Packs a block of B as panels; returns where it lies. */
+function packBlock(b: Tensor, pc: number, kc: number, jc: number, nc: number): number {
+  const { arena, dtype } = b;
+  const { bytes } = DTYPES[dtype];
+  const width = panelWidth(arena);
+  const [rowStride, colStride] = b.strides as [number, number];
+  const out = arena.scratch('packed B', KC * paddedColumns(nc, width) * 4);
+  const isWide = isPackedWide(dtype);
+  const tasks = columnChunks(arena, nc).map(([first, count]): Task => {
+    const from = b.offset + (pc * rowStride + (jc + first) * colStride) * bytes;
+    const to = out + first * kc * (isWide ? 4 : bytes);
+    return isWide
+      ? [{ kernel: `packColumns_${dtype}`, args: [kc, count, from, rowStride, colStride, to, width] }]
+      : [{ kernel: 'packPanels', args: [bytes, width, kc, count, from, rowStride, colStride, to] }];
   });
+  arena.runTasks(tasks);
+  return out;
+}
+
+/** Ranges of columns [first, count] that tasks are cut by: one, or whole panels for several threads. */
+function columnChunks({ threads }: Arena, nc: number): [first: number, count: number][] {
+  const size = threads === 1 ? nc : CHUNK_COLUMNS;
+  return Array.from({ length: Math.ceil(nc / size) }, (_, i) => [i * size, Math.min(size, nc - i * size)]);
+}
+
+/** Calls that pack a block of A as FP32 row panels, times alpha, in the thread's scratch. */
+function packRows(a: Tensor, ic: number, mc: number, pc: number, kc: number, alpha: number): Call[] {
+  const dtype = a.dtype as OperandDType;
+  const { bytes } = DTYPES[dtype];
+  const [rowStride, colStride] = a.strides as [number, number];
+  const from = a.offset + (ic * rowStride + pc * colStride) * bytes;
+  const scaled: Call[] = alpha === 1 ? [] : [{ kernel: 'scale_f32', args: [mc * kc, alpha, PACKED_A] }];
+  if (isPackedWide(dtype)) {
+    return [{ kernel: `packRows_${dtype}`, args: [mc, kc, from, rowStride, colStride, PACKED_A] }, ...scaled];
+  }
+  if (colStride === 1) {
+    const widen: Call = { kernel: `widenRows_${dtype}`, args: [mc, kc, from, rowStride, WIDE_A] };
+    return [widen, { kernel: 'packRows_f32', args: [mc, kc, WIDE_A, kc, 1, PACKED_A] }, ...scaled];
+  }
+  // A column of the block at a time: as a row if its elements are adjacent, as rows of one element if not.
+  const columns = Array.from({ length: kc }, (_, p): Call => {
+    const [column, to] = [from + p * colStride * bytes, WIDE_A - p * mc * 4];
+    const args = rowStride === 1 ? [1, mc, column, mc, to] : [mc, 1, column, rowStride, to];
+    return { kernel: `widenRows_${dtype}`, args };
+  });
+  return [...columns, { kernel: 'packRows_f32', args: [mc, kc, WIDE_A, 1, mc, PACKED_A] }, ...scaled];
+}
+
+/** Goto's loops over blocks of B that `blockOfB` provides as panels in `panelDtype`. */
+function multiplyBlocks(
+  a: Tensor,
+  n: number,
+  panelDtype: OperandDType,
+  { c, stride, accumulate, alpha }: Target,
+  blockOfB: (pc: number, kc: number, jc: number, nc: number) => number,
+): void {
+  const { arena } = a;
+  const [m, k] = a.shape as [number, number];
+  const width = panelWidth(arena);
+  // Even blocks of M: 128 rows are 64 + 64, not 120 + 8, which would stream all of B a second time for 8 rows.
+  const blocks = Math.ceil(m / MC);
+  const panelElementBytes = DTYPES[panelDtype].bytes;
+  for (let jc = 0; jc < n; jc += NC) {
+    const nc = Math.min(NC, n - jc);
+    // With many row blocks there is work for all threads without packing A once for each chunk of columns.
+    const chunks: [number, number][] = blocks >= 4 * arena.threads ? [[0, nc]] : columnChunks(arena, nc);
+    for (let pc = 0; pc < k; pc += KC) {
+      const kc = Math.min(KC, k - pc);
+      const panels = blockOfB(pc, kc, jc, nc);
+      const adds = pc > 0 || accumulate ? 1 : 0;
+      const tasks = Array.from({ length: blocks }, (_, block) => {
+        const ic = Math.floor((m * block) / blocks);
+        const mc = Math.floor((m * (block + 1)) / blocks) - ic;
+        const pack = packRows(a, ic, mc, pc, kc, alpha);
+        return chunks.map(([first, count]): Task => {
+          const from = panels + first * kc * panelElementBytes;
+          const to = c + (ic * stride + jc + first) * 4;
+          const multiply: Call =
+            mc === 1 && hasGemv(panelDtype)
+              ? { kernel: `gemv_${panelDtype}`, args: [width, count, kc, PACKED_A, from, to, adds, PANEL] }
+              : {
+                  kernel: `multiply_${panelDtype}`,
+                  args: [width, mc, count, kc, PACKED_A, from, to, stride, adds, PANEL],
+                };
+          return [...pack, multiply];
+        });
+      }).flat();
+      arena.runTasks(tasks);
+    }
+  }
+}
+
+function hasGemv(dtype: OperandDType): dtype is 'f32' | 'bf16' | 'i8' {
+  return dtype === 'f32' || dtype === 'bf16' || dtype === 'i8';
 }

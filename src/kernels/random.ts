@@ -3,7 +3,7 @@
  * alone, so ranks can make their shards of one matrix apart from each other and agree.
  */
 import { expectInteger } from '../base/errors.ts';
-import { seedWords } from './cast.ts';
+import { seedWords, storeRounded } from './cast.ts';
 import { expectContiguous, expectMatrix, type Tensor } from './tensor.ts';
 
 export interface UniformOptions {
@@ -20,7 +20,7 @@ export interface UniformOptions {
   readonly column?: number;
 }
 
-/** Fills the matrix `out` with its block of a virtual uniform matrix, rounded to nearest even if bf16. */
+/** Fills the matrix `out` with its block of a virtual uniform matrix, rounded to nearest even from FP32. */
 export function fillUniform(out: Tensor, options: UniformOptions): void {
   expectContiguous('out', out);
   const [rows, cols] = expectMatrix('out', out);
@@ -31,7 +31,12 @@ export function fillUniform(out: Tensor, options: UniformOptions): void {
   const first = row * columns + column;
   expectInteger('row', first + rows * columns, 0);
   const { arena } = out;
-  const scratch = arena.scratch('random', 64);
-  const kernel = out.dtype === 'f32' ? arena.kernels.uniform_f32 : arena.kernels.uniform_bf16;
-  kernel(rows, cols, first, columns, scale, stream, low, high, out.offset, scratch);
+  const scratch = arena.scratch('uniform', 128);
+  if (out.dtype === 'bf16') {
+    arena.kernels.uniform_bf16(rows, cols, first, columns, scale, stream, low, high, out.offset, scratch);
+    return;
+  }
+  storeRounded(out, 'nearest', (y) => {
+    arena.kernels.uniform_f32(rows, cols, first, columns, scale, stream, low, high, y, scratch);
+  });
 }

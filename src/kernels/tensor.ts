@@ -5,6 +5,7 @@
  */
 import { expectInteger } from '../base/errors.ts';
 import type { Arena } from './arena.ts';
+import { expectRounded, narrow, widen } from './convert.ts';
 import { DTYPES, type DType } from './dtype.ts';
 
 export class Tensor {
@@ -26,6 +27,7 @@ export class Tensor {
     offset: number,
     owner: Tensor | undefined,
   ) {
+    if (dtype === 'f4e2m1') expectWholeBytes(shape, strides, offset);
     this.arena = arena;
     this.dtype = dtype;
     this.shape = shape;
@@ -74,6 +76,12 @@ export class Tensor {
     return this.#view([end - begin], [1], begin);
   }
 
+  /** Entry `index` of the first dimension, as a view of one dimension less. */
+  at(index: number): Tensor {
+    expectInteger('index', index, 0, (this.shape[0] ?? 0) - 1);
+    return this.#view(this.shape.slice(1), this.strides.slice(1), index * this.strides[0]!);
+  }
+
   /** Rows `begin` .. `end` - 1 of a matrix, as a view. */
   rows(begin: number, end: number): Tensor {
     const [rows, cols] = expectMatrix('rows', this);
@@ -105,33 +113,38 @@ export class Tensor {
     return this.#view([...shape], contiguousStrides(shape), 0);
   }
 
-  /** Copies numbers in, rounded to nearest even. */
+  /**
+   * Copies numbers in, as FP32 and from there rounded to nearest even. What is beyond the format's range becomes what a
+   * cast makes of it.
+   * @throws TypeError if the dtype is e8m0, whose codes are scales: write them through `bytesView`.
+   */
   set(values: ArrayLike<number>): this {
     expectContiguous('set', this);
     if (values.length !== this.length) {
       throw new RangeError(`"values" expected ${this.length} numbers for shape [${this.shape}], got ${values.length}`);
     }
-    const { memory, kernels } = this.arena;
-    if (this.dtype === 'f32') {
-      new Float32Array(memory.buffer, this.offset, this.length).set(values);
-    } else {
-      const wide = this.arena.allocate(this.length * 4);
-      new Float32Array(memory.buffer, wide, this.length).set(values);
-      kernels.f32ToBf16(this.length, wide, this.offset);
-      this.arena.release(wide);
+    const { arena, dtype, length } = this;
+    if (dtype === 'f32') {
+      new Float32Array(arena.memory.buffer, this.offset, length).set(values);
+      return this;
     }
+    const rounded = expectRounded('set', dtype);
+    const wide = arena.allocate(length * 4);
+    new Float32Array(arena.memory.buffer, wide, length).set(values);
+    narrow(arena, rounded, length, wide, this.offset, 'nearest');
+    arena.release(wide);
     return this;
   }
 
-  /** A copy of the elements in row-major order, widened to FP32, which is exact. */
+  /** A copy of the elements in row-major order, widened to FP32, which is exact but for i32 beyond 2^24. */
   toFloat32(): Float32Array {
     expectContiguous('toFloat32', this);
-    const { memory, kernels } = this.arena;
-    if (this.dtype === 'f32') return new Float32Array(memory.buffer, this.offset, this.length).slice();
-    const wide = this.arena.allocate(this.length * 4);
-    kernels.bf16ToF32(this.length, this.offset, wide);
-    const values = new Float32Array(memory.buffer, wide, this.length).slice();
-    this.arena.release(wide);
+    const { arena, dtype, length } = this;
+    if (dtype === 'f32') return new Float32Array(arena.memory.buffer, this.offset, length).slice();
+    const wide = arena.allocate(length * 4);
+    widen(arena, dtype, length, this.offset, wide);
+    const values = new Float32Array(arena.memory.buffer, wide, length).slice();
+    arena.release(wide);
     return values;
   }
 
@@ -158,6 +171,16 @@ export class Tensor {
   }
 }
 
+/** @throws RangeError if a row of 4-bit elements does not begin and end at a byte. */
+function expectWholeBytes(shape: readonly number[], strides: readonly number[], offset: number): void {
+  const isWhole =
+    (strides.at(-1) ?? 1) === 1 && [...shape.slice(-1), ...strides.slice(0, -1)].every((n) => n % 2 === 0);
+  if (isWhole && Number.isInteger(offset)) return;
+  throw new RangeError(
+    `"shape" expected rows of whole bytes, as f4e2m1 has two elements in one, got [${shape}] with strides [${strides}]`,
+  );
+}
+
 function product(shape: readonly number[]): number {
   return shape.reduce((total, size) => total * size, 1);
 }
@@ -176,6 +199,13 @@ function contiguousStrides(shape: readonly number[]): number[] {
 export function expectMatrix(name: string, tensor: Tensor): [number, number] {
   if (tensor.shape.length !== 2) throw new TypeError(`"${name}" expected a matrix, got shape [${tensor.shape}]`);
   return [tensor.shape[0]!, tensor.shape[1]!];
+}
+
+/** @throws TypeError if the dtype of `tensor` is not one of `choices`. */
+export function expectDType(name: string, tensor: Tensor, choices: readonly DType[]): void {
+  if (!choices.includes(tensor.dtype)) {
+    throw new TypeError(`"${name}" expected dtype ${choices.join(' or ')}, got ${tensor.dtype}`);
+  }
 }
 
 /** @throws TypeError if `tensor` has gaps or is transposed. */

@@ -8,13 +8,15 @@
  *     simd      multiplication and addition only: the same bits on every host. Runs everywhere.
  *     relaxed   fused multiply-add where it pays (relaxed SIMD): faster, and f32 results depend on the host's fusing.
  *               Node 22+, current browsers.
+ *     turbo     the relaxed build compiled with V8's revectoriser on (`turbo.ts`): 256-bit operations. Node 24+, x64.
  */
 import { instantiateSync } from '@assemblyscript/loader';
 import { type KernelExports, relaxedBase64, simdBase64 } from './wasm.gen.ts';
 
-export type KernelBuild = 'simd' | 'relaxed';
+export type KernelBuild = 'simd' | 'relaxed' | 'turbo';
 
-const compiled = new Map<KernelBuild, WebAssembly.Module>();
+const compiled = new Map<string, WebAssembly.Module>();
+let isTurbo = false;
 
 function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
   const binary = atob(text);
@@ -34,17 +36,67 @@ export function hasRelaxedSimd(): boolean {
   return WebAssembly.validate(RELAXED_PROBE);
 }
 
-/** The compiled kernels: compiled on the first call, then shared by all arenas of the process. */
-export function kernelModule(build: KernelBuild): WebAssembly.Module {
-  const known = compiled.get(build);
+/** What `enableTurbo` decided, for arenas that are made from now on. */
+export function setTurbo(enabled: boolean): void {
+  isTurbo = enabled;
+}
+
+/** The fastest build that this host runs by default. */
+export function defaultBuild(): KernelBuild {
+  if (isTurbo) return 'turbo';
+  return hasRelaxedSimd() ? 'relaxed' : 'simd';
+}
+
+/**
+ * The compiled kernels: compiled on the first call, then shared by all arenas of the process. `isShared`: for a memory
+ * that threads share.
+ */
+export function kernelModule(build: KernelBuild, isShared = false): WebAssembly.Module {
+  const key = `${build} ${isShared}`;
+  const known = compiled.get(key);
   if (known) return known;
-  const module = new WebAssembly.Module(decodeBase64(build === 'simd' ? simdBase64 : relaxedBase64));
-  compiled.set(build, module);
+  let bytes = decodeBase64(build === 'simd' ? simdBase64 : relaxedBase64);
+  if (isShared) bytes = withSharedMemory(bytes);
+  if (build === 'turbo') bytes = withCustomSection(bytes, 'turbo');
+  const module = new WebAssembly.Module(bytes);
+  compiled.set(key, module);
   return module;
 }
 
+/** Names of the kernels in an order that all threads agree on. */
+export function kernelNames(build: KernelBuild, isShared = false): string[] {
+  const functions = WebAssembly.Module.exports(kernelModule(build, isShared)).filter(({ kind }) => kind === 'function');
+  return functions.map(({ name }) => name).sort();
+}
+
+/**
+ * The module with an empty custom section at its end. V8 keeps one compilation for all modules of equal bytes: with other
+ * bytes, flags that were set in between have an effect.
+ */
+function withCustomSection(bytes: Uint8Array, name: string): Uint8Array<ArrayBuffer> {
+  const text = new TextEncoder().encode(name);
+  return Uint8Array.of(...bytes, 0, text.length + 1, text.length, ...text);
+}
+
+/**
+ * The module with its import `env.memory` declared shared, at most 65536 pages. That is all that sets a module for
+ * threads apart, so the package need not carry each build twice.
+ */
+function withSharedMemory(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  // As it stands in the import section: "memory", kind 2 (memory), limits 0 (no maximum), 1 page.
+  const unshared = [...new TextEncoder().encode('memory'), 2, 0, 1];
+  const at = bytes.findIndex((_, i) => unshared.every((byte, j) => bytes[i + j] === byte));
+  // The import section (id 2) has this one import: its size is one byte, in front of the count and the module's name.
+  const size = at - 7;
+  if (at < 0 || bytes[size - 1] !== 2) throw new Error('the memory import of the kernels is not where it is expected');
+  const limits = [3, 1, 0x80, 0x80, 4]; // shared with a maximum: 1 page, 65536 pages
+  const out = Uint8Array.of(...bytes.subarray(0, at + 7), ...limits, ...bytes.subarray(at + 9));
+  out[size]! += limits.length - 2;
+  return out;
+}
+
 /** The kernels' exports, bound to `memory`. */
-export function instantiateKernels(build: KernelBuild, memory: WebAssembly.Memory): KernelExports {
-  const { exports } = instantiateSync(kernelModule(build), { env: { memory } });
+export function instantiateKernels(build: KernelBuild, memory: WebAssembly.Memory, isShared = false): KernelExports {
+  const { exports } = instantiateSync(kernelModule(build, isShared), { env: { memory } });
   return exports as unknown as KernelExports;
 }

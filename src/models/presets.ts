@@ -4,8 +4,8 @@
  * The catalogue also lists mixtures of experts and others, which that function refuses by name.
  */
 import { z } from 'zod';
-import { citedSources } from '../hardware/catalog.ts';
-import { findEntry, requireEntry } from '../hardware/lookup.ts';
+import { type CatalogueEntry, catalogueEntry, chips, citedSources, systems } from '../hardware/catalog.ts';
+import { findEntry, noEntry, requireEntry } from '../hardware/lookup.ts';
 import { head, known, parseData, record, text } from '../hardware/schema.ts';
 import * as data from './presets.gen.ts';
 
@@ -65,4 +65,17 @@ export function modelEntry(id: string): ModelEntry | undefined {
   const preset = findEntry(models(), id);
   const spec = (data.models as ModelEntry['spec'][]).find((file) => file.id === preset?.id);
   return spec && { spec, sources: citedSources(spec) };
+}
+
+/**
+ * The file of a system, chip, core or model, by id or alias.
+ * @throws RangeError with the nearest ids if there is none.
+ */
+export function findEntryOfAny(id: string): CatalogueEntry | (ModelEntry & { readonly type: 'model' }) {
+  const model = modelEntry(id);
+  if (model !== undefined) return { type: 'model', ...model };
+  const entry = catalogueEntry(id);
+  if (entry !== undefined) return entry;
+  const all = [...systems(), ...chips(), ...models()];
+  throw noEntry(all, 'id', id, 'trnsim systems, chips and models');
 }

@@ -8,6 +8,7 @@ import {
   type Arena,
   add,
   addBias,
+  attention as attend,
   cast,
   type DType,
   matmul,
@@ -17,8 +18,7 @@ import {
   type Tensor,
 } from '../kernels/index.ts';
 import { type LayerWeight, rankWeights, shardLayer, type WeightBlock } from '../models/layer.ts';
-import { attendHead } from './attention.ts';
-import { type LayerProblem, ropeTensors } from './sharded-layer.ts';
+import { type LayerProblem, ropeTensors, windowOf } from './sharded-layer.ts';
 import { makeInput, makeWeight } from './weights.ts';
 
 /** Elements of a streamed block: 2^22 f32 are 16 MiB. */
@@ -73,13 +73,9 @@ export function referenceLayer(arena: Arena, problem: LayerProblem): Tensor {
     using k = turned('k', h, kvHeads);
     using v = project('v', h);
     using attended = arena.tensor('f32', [tokens, heads * headDim]);
-    const window = config.slidingLayers[0] ? config.slidingWindow : null;
-    for (let head = 0; head < heads; head++) {
-      const kv = Math.floor(head / (heads / kvHeads));
-      const ofHead = (matrix: Tensor, index: number) => matrix.columns(index * headDim, (index + 1) * headDim);
-      const out = ofHead(attended, head);
-      attendHead(ofHead(q, head), ofHead(k, kv), ofHead(v, kv), out, { window, rounding: () => 'nearest' });
-    }
+    const perHead = (matrix: Tensor, count: number) => matrix.reshape([tokens, count, headDim]);
+    const out = perHead(attended, heads);
+    attend(perHead(q, heads), perHead(k, kvHeads), perHead(v, kvHeads), out, windowOf(config));
     return project('o', attended);
   };
 

@@ -14,6 +14,7 @@ import {
   type Arena,
   add,
   addBias,
+  attention,
   cast,
   type DType,
   matmul,
@@ -26,7 +27,6 @@ import {
 import type { DecoderConfig } from '../models/config.ts';
 import { type LayerShard, type LayerWeight, rankWeights } from '../models/layer.ts';
 import { ropeTables } from '../models/rope.ts';
-import { attendHead } from './attention.ts';
 import { makeInput, makeWeight } from './weights.ts';
 
 export interface LayerProblem {
@@ -81,18 +81,14 @@ class RankLayer {
     using q = this.#turned('q', h, heads, tables);
     using k = this.#turned('k', h, kvHeads, tables);
     using v = this.#project('v', h);
-    using wide = this.#arena.tensor('f32', [tokens, heads * headDim]);
-    for (let head = 0; head < heads; head++) {
-      const kv = Math.floor((head * kvHeads) / heads);
-      const ofHead = (matrix: Tensor, index: number) => matrix.columns(index * headDim, (index + 1) * headDim);
-      attendHead(ofHead(q, head), ofHead(k, kv), ofHead(v, kv), ofHead(wide, head), {
-        window: config.slidingLayers[0] ? config.slidingWindow : null,
-        // 2^11 blocks of 128 queries; with 2^12 heads at most over all ranks, inside the 2^24 streams that there are.
-        rounding: (block) => this.#rounding('softmax', (this.#rank * heads + head) * 2 ** 11 + block),
-      });
-    }
-    using attended = this.#arena.tensor(dtype, wide.shape);
-    cast(wide, attended, this.#rounding('attention', this.#rank));
+    using attended = this.#arena.tensor(dtype, [tokens, heads * headDim]);
+    const perHead = (matrix: Tensor, count: number) => matrix.reshape([tokens, count, headDim]);
+    attention(perHead(q, heads), perHead(k, kvHeads), perHead(v, kvHeads), perHead(attended, heads), {
+      ...windowOf(config),
+      rounding: this.#rounding('attention', this.#rank),
+      // 2^11 blocks of 128 queries; with 2^12 heads at most over all ranks, inside the 2^24 streams that there are.
+      probabilityRounding: (head, block) => this.#rounding('softmax', (this.#rank * heads + head) * 2 ** 11 + block),
+    });
     return this.#project('o', attended);
   }
 
@@ -157,6 +153,11 @@ class RankLayer {
     if (rounding === 'nearest') return 'nearest';
     return { seed, stream: (RESULTS.indexOf(result) + 1) * COPIES + copy };
   }
+}
+
+/** The sliding window of the layer, which is the model's first. */
+export function windowOf({ slidingLayers, slidingWindow }: DecoderConfig): { window?: number } {
+  return slidingLayers[0] && slidingWindow !== null ? { window: slidingWindow } : {};
 }
 
 interface RopeTensors {

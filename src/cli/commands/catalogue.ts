@@ -5,7 +5,7 @@ import {
   chips,
   chipsReport,
   entryReport,
-  findSystem,
+  findEntryOfAny,
   modelEntry,
   models,
   modelsReport,
@@ -29,17 +29,8 @@ function addList(program: Command, name: string, what: string, items: () => unkn
     });
 }
 
-/** The entry of a system, chip, core or model. @throws RangeError with the nearest ids if there is none. */
-function findEntryOf(id: string): { type: string; spec: object; sources: Record<string, string> } {
-  const model = modelEntry(id);
-  const entry = model === undefined ? catalogueEntry(id) : { type: 'model', ...model };
-  if (entry !== undefined) return entry;
-  findSystem(id);
-  throw new RangeError(`"id" expected an id of the catalogue, got ${id}`);
-}
-
 function show(id: string, { json = false }: Flags): void {
-  const entry = findEntryOf(id);
+  const entry = findEntryOfAny(id);
   const readings = prices().filter(
     (price) => entry.type === 'system' && price.system === (entry.spec as { id: string }).id,
   );

@@ -1,0 +1,187 @@
+/**
+ * Packing of matmul operands: what the register tiles read in order.
+ *
+ *     A block   m x k -> row panels, one after another:   panel of h rows: out[k][h], h by `panelHeight`
+ *     B block   k x n -> column panels:                   panel of w columns: out[k][w], columns beyond n are 0
+ *
+ * Packing widens to FP32, which is exact for every format, so one tile serves all. Weights that stay are packed in their
+ * own format (`packPanels`) and widened a panel at a time into a scratch that stays in L1.
+ */
+import { bytesOf, load1, load4 } from './element';
+
+/** Rows of the tallest tile: 15 vector registers hold 5 x 8 with separate products, 6 x 8 with fused ones. */
+export const MR: i32 = ASC_FEATURE_RELAXED_SIMD ? 6 : 5;
+export const NR = 8;
+
+/** Panels of a block of m rows. Rows are dealt out evenly: 16 is 6 + 5 + 5, not 6 + 6 + 4. */
+export function panelCount(m: i32): i32 {
+  return (m + MR - 1) / MR;
+}
+
+/** Height of panel `index` of `count`: the first m mod count panels are one row taller. */
+export function panelHeight(m: i32, count: i32, index: i32): i32 {
+  return m / count + i32(index < m % count);
+}
+
+/** Four columns of four rows: lane j of output i is element i of row j. */
+function transpose4(r0: v128, r1: v128, r2: v128, r3: v128, out: usize, step: usize): void {
+  const a = v128.shuffle<i32>(r0, r1, 0, 4, 1, 5);
+  const b = v128.shuffle<i32>(r2, r3, 0, 4, 1, 5);
+  const c = v128.shuffle<i32>(r0, r1, 2, 6, 3, 7);
+  const d = v128.shuffle<i32>(r2, r3, 2, 6, 3, 7);
+  v128.store(out, v128.shuffle<i64>(a, b, 0, 2));
+  v128.store(out + step, v128.shuffle<i64>(a, b, 1, 3));
+  v128.store(out + 2 * step, v128.shuffle<i64>(c, d, 0, 2));
+  v128.store(out + 3 * step, v128.shuffle<i64>(c, d, 1, 3));
+}
+
+/** `lines` strided lines of `k` elements, interleaved: out[k][width], width >= lines. Lanes beyond are not written. */
+function interleave<T>(lines: i32, k: i32, from: usize, lineStep: usize, step: usize, out: usize, width: i32): void {
+  const outStep = usize(width) << 2;
+  const isContiguous = step == bytesOf<T>();
+  let line = 0;
+  for (; isContiguous && line + 4 <= lines; line += 4) {
+    let r0 = from + usize(line) * lineStep;
+    let r1 = r0 + lineStep;
+    let r2 = r1 + lineStep;
+    let r3 = r2 + lineStep;
+    let to = out + (line << 2);
+    let p = 0;
+    for (; p + 4 <= k; p += 4) {
+      transpose4(load4<T>(r0), load4<T>(r1), load4<T>(r2), load4<T>(r3), to, outStep);
+      r0 += 4 * step;
+      r1 += 4 * step;
+      r2 += 4 * step;
+      r3 += 4 * step;
+      to += 4 * outStep;
+    }
+    for (; p < k; p++) {
+      store<f32>(to, load1<T>(r0));
+      store<f32>(to, load1<T>(r1), 4);
+      store<f32>(to, load1<T>(r2), 8);
+      store<f32>(to, load1<T>(r3), 12);
+      r0 += step;
+      r1 += step;
+      r2 += step;
+      r3 += step;
+      to += outStep;
+    }
+  }
+  for (; line < lines; line++) {
+    let row = from + usize(line) * lineStep;
+    let to = out + (line << 2);
+    for (let p = 0; p < k; p++) {
+      store<f32>(to, load1<T>(row));
+      row += step;
+      to += outStep;
+    }
+  }
+}
+
+/** Row panels of a block of A; strides in elements. */
+export function packRows<T>(m: i32, k: i32, a: usize, rowStride: i32, colStride: i32, out: usize): void {
+  const rowBytes = usize(rowStride) * bytesOf<T>();
+  const colBytes = usize(colStride) * bytesOf<T>();
+  const count = panelCount(m);
+  for (let index = 0; index < count; index++) {
+    const height = panelHeight(m, count, index);
+    interleave<T>(height, k, a, rowBytes, colBytes, out, height);
+    a += usize(height) * rowBytes;
+    out += (usize(height) * k) << 2;
+  }
+}
+
+/** Column panels of a block of B, `width` columns each (a multiple of 4); strides in elements. */
+export function packColumns<T>(k: i32, n: i32, b: usize, rowStride: i32, colStride: i32, out: usize, width: i32): void {
+  const size = bytesOf<T>();
+  const rowBytes = usize(rowStride) * size;
+  const colBytes = usize(colStride) * size;
+  const panelBytes = (usize(k) * width) << 2;
+  for (let j = 0; j < n; j += width) {
+    const columns = min(width, n - j);
+    if (columns < width) memory.fill(out, 0, panelBytes);
+    if (colStride == 1) copyPanel<T>(k, columns, b, rowBytes, out, width);
+    else interleave<T>(columns, k, b, colBytes, rowBytes, out, width);
+    b += usize(columns) * colBytes;
+    out += panelBytes;
+  }
+}
+
+/** Rows of adjacent columns, row after row. */
+function copyPanel<T>(k: i32, columns: i32, b: usize, rowBytes: usize, out: usize, width: i32): void {
+  const size = bytesOf<T>();
+  const whole = columns & ~3;
+  for (let p = 0; p < k; p++) {
+    let c = 0;
+    for (; c < whole; c += 4) v128.store(out + (c << 2), load4<T>(b + usize(c) * size));
+    for (; c < columns; c++) store<f32>(out + (c << 2), load1<T>(b + usize(c) * size));
+    b += rowBytes;
+    out += usize(width) << 2;
+  }
+}
+
+/** Rows with adjacent columns as FP32, row after row; `rowStride` in elements. */
+export function widenRows<T>(rows: i32, cols: i32, x: usize, rowStride: i32, out: usize): void {
+  const size = bytesOf<T>();
+  for (let row = 0; row < rows; row++) {
+    let c = 0;
+    for (; c + 4 <= cols; c += 4) v128.store(out + (c << 2), load4<T>(x + usize(c) * size));
+    for (; c < cols; c++) store<f32>(out + (c << 2), load1<T>(x + usize(c) * size));
+    x += usize(rowStride) * size;
+    out += usize(cols) << 2;
+  }
+}
+
+/** Widens `count` elements (a multiple of 8) of a panel. */
+export function widenPanel<T>(count: i32, panel: usize, out: usize): void {
+  const size = bytesOf<T>();
+  if (count > 0) {
+    do {
+      v128.store(out, load4<T>(panel));
+      v128.store(out, load4<T>(panel + 4 * size), 16);
+      panel += 8 * size;
+      out += 32;
+      count -= 8;
+    } while (count > 0);
+  }
+}
+
+/**
+ * Column panels of B in its own format, for elements of `size` bytes: out[panel][k][width], 0 beyond n. Strides in
+ * elements.
+ */
+export function packPanels(
+  size: i32,
+  width: i32,
+  k: i32,
+  n: i32,
+  b: usize,
+  rowStride: i32,
+  colStride: i32,
+  out: usize,
+): void {
+  const rowBytes = usize(rowStride) * size;
+  const colBytes = usize(colStride) * size;
+  const step = usize(width) * size;
+  for (let j = 0; j < n; j += width) {
+    const columns = min(width, n - j);
+    if (columns < width) memory.fill(out, 0, usize(k) * step);
+    let row = b;
+    for (let p = 0; p < k; p++) {
+      if (colStride == 1) {
+        memory.copy(out, row, usize(columns) * size);
+      } else {
+        let from = row;
+        let to = out;
+        for (let c = 0; c < columns; c++) {
+          memory.copy(to, from, size);
+          from += colBytes;
+          to += size;
+        }
+      }
+      row += rowBytes;
+      out += step;
+    }
+    b += usize(columns) * colBytes;
+  }
+}

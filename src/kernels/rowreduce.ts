@@ -1,0 +1,39 @@
+/**
+ * Reductions of rows to one number each. Any format in, FP32 inside, one rounding into `out`.
+ */
+import { expectOneOf } from '../base/errors.ts';
+import { type Rounding, storeRounded } from './cast.ts';
+import { expectApart, expectOperands, withFloat32 } from './layer-operands.ts';
+import { expectMatrix, expectShape, type Tensor } from './tensor.ts';
+
+/** `squares` is the sum of squares. */
+export type RowReduction = 'sum' | 'mean' | 'squares' | 'max' | 'min';
+
+const KERNELS = {
+  sum: 'sumRows_f32',
+  mean: 'sumRows_f32',
+  squares: 'squareRows_f32',
+  max: 'maxRows_f32',
+  min: 'minRows_f32',
+} as const;
+
+/**
+ * out[r] = the reduction of x[r, :]; `x`: [rows, cols], `out`: [rows]. NaN where a row has one. A row of no columns has
+ * sum and squares 0.
+ * @throws RangeError for the mean, maximum or minimum of rows without columns.
+ */
+export function reduceRows(reduction: RowReduction, x: Tensor, out: Tensor, rounding: Rounding = 'nearest'): void {
+  expectOneOf('reduction', reduction, Object.keys(KERNELS) as RowReduction[]);
+  const { arena } = expectOperands({ x }, out);
+  const [rows, cols] = expectMatrix('x', x);
+  expectShape('out', out, [rows]);
+  expectApart('x', x, out);
+  if (cols === 0 && reduction !== 'sum' && reduction !== 'squares') {
+    throw new RangeError(`"x" expected at least one column for the ${reduction} of a row, got shape [${x.shape}]`);
+  }
+  const kernel = arena.kernels[KERNELS[reduction]];
+  const divisor = reduction === 'mean' ? cols : 1;
+  storeRounded(out, rounding, (y) => {
+    withFloat32([x], (wide) => kernel(rows, cols, wide!, divisor, y));
+  });
+}

@@ -1,0 +1,178 @@
+/**
+ * Softmax of rows: whole, logarithmic, and piece by piece. Scores of any float format, FP32 inside, one rounding into `out`.
+ *
+ * A row that sees nothing, or only scores of -infinity, becomes 0 (its logarithm -infinity or NaN); a row with a NaN or
+ * +infinity becomes NaN.
+ */
+import { expectInteger } from '../base/errors.ts';
+import { type Rounding, storeRounded } from './cast.ts';
+import { expectApart, expectBeside, expectFloat32, expectOperands, withFloat32 } from './layer-operands.ts';
+import { expectMatrix, expectShape, type Tensor } from './tensor.ts';
+
+export interface ScoreOptions {
+  /** Factor on the scores, > 0; 1 / sqrt(headDim) in attention. */
+  readonly scale?: number;
+  /** Columns that row 0 may see; every further row sees one more. Left out: no causal mask. */
+  readonly visible?: number;
+  /** Columns at most that a row sees: the last ones of those visible. Left out: no window. */
+  readonly window?: number;
+  /** [cols] or [n, cols], n a divisor of rows: row r uses row r mod n. A column is seen where it is not 0. */
+  readonly mask?: Tensor;
+  /** As `mask`, but added to the scaled scores. */
+  readonly bias?: Tensor;
+  readonly rounding?: Rounding;
+}
+
+export interface SoftmaxOptions extends ScoreOptions {
+  /** [n], n a divisor of rows, f32: a logit for each run of rows / n rows, which enters the denominator only. */
+  readonly sinks?: Tensor;
+}
+
+const NO_LIMIT = 2 ** 30;
+const SCRATCH_BYTES = 192;
+
+/** The checked numbers that every softmax kernel takes; `scores` is where they are and `scale` what they still need. */
+interface Scores {
+  readonly rows: number;
+  readonly cols: number;
+  readonly visible: number;
+  readonly window: number;
+  readonly scratch: number;
+}
+
+function expectScores(x: Tensor, out: Tensor, options: ScoreOptions, fewestVisible: number): Scores {
+  expectOperands({ x }, out);
+  const [rows, cols] = expectMatrix('x', x);
+  expectShape('out', out, x.shape);
+  const { scale = 1, visible = cols, window = NO_LIMIT, mask, bias } = options;
+  if (!(scale > 0 && scale < Infinity)) throw new RangeError(`"scale" expected a finite number > 0, got ${scale}`);
+  expectInteger('visible', visible, Math.min(fewestVisible, cols), NO_LIMIT);
+  expectInteger('window', window, 1, NO_LIMIT);
+  if (mask && bias) throw new TypeError('"bias" expected none beside "mask", got both; write -Infinity into "bias"');
+  if (mask) expectMask('mask', mask, x);
+  if (bias) expectMask('bias', bias, x);
+  return { rows, cols, visible, window, scratch: x.arena.scratch('softmax', SCRATCH_BYTES) };
+}
+
+function expectMask(name: string, mask: Tensor, x: Tensor): void {
+  expectBeside(name, mask, 'x', x);
+  const [rows, cols] = x.shape as [number, number];
+  const maskRows = mask.shape.length === 1 ? 1 : mask.shape[0]!;
+  if (mask.shape.length > 2 || mask.shape.at(-1) !== cols || (rows > 0 && !(rows % maskRows === 0))) {
+    throw new RangeError(`"${name}" expected shape [${cols}] or [divisor of ${rows}, ${cols}], got [${mask.shape}]`);
+  }
+}
+
+/**
+ * Runs `kernel` with the offset of the scores in FP32 and the scale they still need. A mask is applied first, with the
+ * scale, into `y`, the FP32 buffer of the result.
+ */
+function withScores(
+  x: Tensor,
+  { scale = 1, mask, bias }: ScoreOptions,
+  y: number,
+  kernel: (from: number, scale: number) => void,
+): void {
+  const applied = mask ?? bias;
+  if (!applied) {
+    withFloat32([x], (from) => kernel(from!, scale));
+    return;
+  }
+  const { kernels } = x.arena;
+  const [rows, cols] = x.shape as [number, number];
+  const maskKernel = mask ? kernels.selectScores_f32 : kernels.biasScores_f32;
+  const maskRows = applied.shape.length === 1 ? 1 : applied.shape[0]!;
+  withFloat32([x, applied], (from, m) => maskKernel(rows, cols, from!, scale, m!, maskRows, y));
+  kernel(y, 1);
+}
+
+/** Softmax over the columns of `x` [rows, cols], masked columns 0. `out` may be `x`. */
+export function softmax(x: Tensor, out: Tensor, options: SoftmaxOptions = {}): void {
+  const { rows, cols, visible, window, scratch } = expectScores(x, out, options, 1);
+  const { sinks } = options;
+  if (sinks) expectSinks(sinks, x);
+  const rowsPerSink = sinks ? rows / sinks.length : 0;
+  storeRounded(out, options.rounding ?? 'nearest', (y) => {
+    withScores(x, options, y, (from, scale) => {
+      const sink = sinks?.offset ?? 0;
+      x.arena.kernels.softmax_f32(rows, cols, from, scale, visible, window, sink, rowsPerSink, y, scratch);
+    });
+  });
+}
+
+function expectSinks(sinks: Tensor, x: Tensor): void {
+  expectBeside('sinks', sinks, 'x', x);
+  expectFloat32('sinks', sinks);
+  const rows = x.shape[0]!;
+  if (sinks.shape.length !== 1 || sinks.length === 0 || rows % sinks.length !== 0) {
+    throw new RangeError(`"sinks" expected shape [divisor of ${rows}], got [${sinks.shape}]`);
+  }
+}
+
+/**
+ * out = log softmax(x) over the columns of `x` [rows, cols], masked columns -infinity: scale x - m - log sum e^(scale x - m),
+ * m the row's maximum. `out` may be `x`.
+ */
+export function logSoftmax(x: Tensor, out: Tensor, options: ScoreOptions = {}): void {
+  const { rows, cols, visible, window, scratch } = expectScores(x, out, options, 1);
+  storeRounded(out, options.rounding ?? 'nearest', (y) => {
+    withScores(x, options, y, (from, scale) => {
+      x.arena.kernels.logSoftmax_f32(rows, cols, from, scale, visible, window, y, scratch);
+    });
+  });
+}
+
+/** What a softmax knows of each row after some of its columns; all [rows] f32. Starts as max -Infinity, sum 0. */
+export interface RunningSoftmax {
+  /** The largest scaled score so far. */
+  readonly max: Tensor;
+  /** The sum of e^(score - max). */
+  readonly sum: Tensor;
+  /** What the last block changed: multiply what was accumulated before it by this. */
+  readonly factor: Tensor;
+}
+
+/**
+ * One block of columns of a softmax that is never whole in memory: out[r, c] = e^(scale x[r, c] - max[r]), where `running`
+ * first takes the block in. After it, bring the rows accumulated so far to the new maximum with
+ * `scaleRows(running.factor, accumulated)`; after the last, `divideRows(running.sum, accumulated)`.
+ * `visible` may be 0 or negative for a block right of what row 0 sees. `out` may be `x`.
+ * see: Dao et al.: FlashAttention (2022), algorithm 1.
+ */
+export function softmaxBlock(x: Tensor, running: RunningSoftmax, out: Tensor, options: ScoreOptions = {}): void {
+  const { rows, cols, visible, window, scratch } = expectScores(x, out, options, -NO_LIMIT);
+  const { max, sum, factor } = running;
+  for (const [name, tensor] of Object.entries({ max, sum, factor })) {
+    expectBeside(name, tensor, 'x', x);
+    expectFloat32(name, tensor);
+    expectShape(name, tensor, [rows]);
+    expectApart(name, tensor, out);
+  }
+  storeRounded(out, options.rounding ?? 'nearest', (y) => {
+    withScores(x, options, y, (from, scale) => {
+      const state = [max.offset, sum.offset, factor.offset] as const;
+      x.arena.kernels.softmaxBlock_f32(rows, cols, from, scale, visible, window, ...state, y, scratch);
+    });
+  });
+}
+
+/** Multiplies row r of `out` [rows, cols] f32 by factor[r], in place. */
+export function scaleRows(factor: Tensor, out: Tensor): void {
+  const [rows, cols] = expectRowFactor('factor', factor, out);
+  out.arena.kernels.scaleRows_f32(rows, cols, factor.offset, out.offset);
+}
+
+/** Divides row r of `out` [rows, cols] f32 by divisor[r], in place, as a product with its reciprocal. */
+export function divideRows(divisor: Tensor, out: Tensor): void {
+  const [rows, cols] = expectRowFactor('divisor', divisor, out);
+  out.arena.kernels.divideRows_f32(rows, cols, divisor.offset, out.offset);
+}
+
+function expectRowFactor(name: string, factor: Tensor, out: Tensor): [number, number] {
+  const [rows, cols] = expectMatrix('out', out);
+  expectOperands({ [name]: factor }, out);
+  expectShape(name, factor, [rows]);
+  expectFloat32(name, factor);
+  expectFloat32('out', out);
+  return [rows, cols];
+}
