@@ -112,7 +112,9 @@ describe('matmul of every format', () => {
         expectProduct(plain, m, n, k, a.toFloat32(), b.toFloat32());
         const weights = packWeights(b);
         matmul(a, weights, out);
-        expect(out.toFloat32()).toEqual(plain);
+        // A row alone sums in other chains than in place.
+        if (m === 1) expectProduct(out.toFloat32(), m, n, k, a.toFloat32(), b.toFloat32());
+        else expect(out.toFloat32()).toEqual(plain);
         for (const owner of [a, b, out, weights]) owner.dispose();
       }
     });

@@ -3,12 +3,13 @@
  * accumulation (PSUM), one rounding at the end. A transposed operand is a transposed view: nothing is copied but the
  * blocks that the kernels pack.
  *
- * Three ways to the same bits, by shape: one row against panels (gemv), both operands in place (small), or Goto's blocks:
+ * Three ways, by shape: one row against panels (gemv), both operands in place (small), or Goto's blocks:
  *
  *     for jc in N by NC, for pc in K by KC      pack B[pc, jc], unless it is packed for good
  *       for ic in M by MC                         pack A[ic, pc]; multiply the panels
  *
- * Every element is one chain of sums in the order of k, so the result does not depend on the way or on the blocking.
+ * Every element is one chain of sums in the order of k (a few interleaved chains in gemv and under turbo), so the result
+ * depends on neither blocking nor threads.
  */
 import type { Arena } from './arena.ts';
 import {
