@@ -8,18 +8,19 @@
 import { BF16, bytesOf, load4, madd4 } from './element';
 import { copyTile, PANEL_BYTES } from './matmul';
 
-/** `width`: columns of a panel, 8 or 16. `x`: k adjacent FP32. `scratch`: that of `multiply`. */
+/** `width`: columns of a panel, 8 or 16; `panelRows` >= k: its rows. `x`: k adjacent FP32. `scratch`: that of `multiply`. */
 export function gemv<T>(
   width: i32,
   n: i32,
   k: i32,
   x: usize,
   b: usize,
+  panelRows: i32,
   y: usize,
   accumulate: i32,
   scratch: usize,
 ): void {
-  const panelBytes = usize(k) * width * bytesOf<T>();
+  const panelBytes = usize(panelRows) * width * bytesOf<T>();
   const edge = scratch + PANEL_BYTES;
   for (let j = 0; j < n; j += width) {
     const valid = min(width, n - j);

@@ -77,7 +77,7 @@ function multiplyPanel(
 
 /**
  * C[m, n] (+)= A B for packed row panels `a` in FP32 and column panels `b` of `width` columns in format T; k <= 512.
- * `cStride` in elements.
+ * A panel holds `panelRows` >= k rows, of which the first k are used. `cStride` in elements.
  */
 export function multiply<T>(
   width: i32,
@@ -86,13 +86,14 @@ export function multiply<T>(
   k: i32,
   a: usize,
   b: usize,
+  panelRows: i32,
   c: usize,
   cStride: i32,
   accumulate: i32,
   scratch: usize,
 ): void {
   const cStep = usize(cStride) << 2;
-  const panelBytes = usize(k) * width * bytesOf<T>();
+  const panelBytes = usize(panelRows) * width * bytesOf<T>();
   for (let j = 0; j < n; j += width) {
     let panel = b;
     if (idof<T>() != idof<F32>()) {

@@ -122,7 +122,8 @@ export function logSoftmax_f32(
     const from = x + (begin << 2);
     const top = finite(rowMax(n, from));
     const sum = exponentials<WeightSum>(n, from, 0, top, scale, from, scratch);
-    shiftRow(n, from, top, scale, log(sum), y + (begin << 2));
+    // Weights that are all 0 leave -infinity in every column, where -infinity less log 0 would be NaN.
+    shiftRow(n, from, top, scale, sum == 0 ? f32(0) : log(sum), y + (begin << 2));
     fillRow(begin, NEGATIVE_INFINITY, y);
     fillRow(cols - end, NEGATIVE_INFINITY, y + (end << 2));
     x += cols << 2;

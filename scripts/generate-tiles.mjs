@@ -134,7 +134,7 @@ const EXPORTS = [
   {
     block: 'multiply',
     parameters:
-      'width: i32, m: i32, n: i32, k: i32, a: usize, b: usize, c: usize, cStride: i32, accumulate: i32, scratch: usize',
+      'width: i32, m: i32, n: i32, k: i32, a: usize, b: usize, panelRows: i32, c: usize, cStride: i32, accumulate: i32, scratch: usize',
     formats: Object.keys(FORMATS),
   },
   {
@@ -154,7 +154,8 @@ const EXPORTS = [
   },
   {
     block: 'gemv',
-    parameters: 'width: i32, n: i32, k: i32, x: usize, b: usize, y: usize, accumulate: i32, scratch: usize',
+    parameters:
+      'width: i32, n: i32, k: i32, x: usize, b: usize, panelRows: i32, y: usize, accumulate: i32, scratch: usize',
     formats: ['f32', 'bf16', 'i8'],
   },
 ];

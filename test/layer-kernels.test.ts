@@ -226,6 +226,10 @@ describe('softmax', () => {
       expect([...y.slice(0, n)].every((value) => value === 0)).toBe(true);
       expect([...y.slice(n, 3 * n)].every(Number.isNaN)).toBe(true);
       expectClose(y.slice(3 * n), new Float32Array(n).fill(1 / n));
+      logSoftmax(x, out);
+      const logarithms = out.toFloat32();
+      expect([...logarithms.slice(0, n)].every((value) => value === -Infinity)).toBe(true);
+      expect([...logarithms.slice(n, 3 * n)].every(Number.isNaN)).toBe(true);
     }
   });
 

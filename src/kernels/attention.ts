@@ -8,6 +8,7 @@
  * see: Dao et al.: FlashAttention (2022), for the blocking; here a block's row of scores is kept, not rescaled.
  */
 import { expectInteger } from '../base/errors.ts';
+import { KC } from './blocking.ts';
 import { cast, type Rounding } from './cast.ts';
 import type { DType } from './dtype.ts';
 import { matmul } from './matmul.ts';
@@ -16,8 +17,9 @@ import { type PackedWeights, packWeights } from './packed.ts';
 import { softmax } from './softmax.ts';
 import { expectContiguous, expectShape, type Tensor } from './tensor.ts';
 
-/** Queries and keys of a block: a product of two blocks is large enough to run at full speed. */
-const BLOCK = 128;
+/** Queries of a block, and keys that are packed together: a product of the two runs at full speed. */
+const QUERY_BLOCK = 128;
+const KEY_BLOCK = KC;
 
 export interface AttentionOptions {
   /** Factor on the scores; 1 / sqrt(headDim) by default. */
@@ -63,7 +65,7 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, out: Tensor, options:
   wide.dispose();
 }
 
-/** 128 keys, transposed, and their values. */
+/** Some keys, transposed, and their values. */
 interface KeyBlock {
   readonly k: PackedWeights;
   readonly v: PackedWeights;
@@ -71,8 +73,8 @@ interface KeyBlock {
 
 function packBlocks(k: Tensor, v: Tensor): KeyBlock[] {
   const keys = k.shape[0]!;
-  return Array.from({ length: Math.ceil(keys / BLOCK) }, (_, i) => {
-    const [begin, end] = [i * BLOCK, Math.min(keys, (i + 1) * BLOCK)];
+  return Array.from({ length: Math.ceil(keys / KEY_BLOCK) }, (_, i) => {
+    const [begin, end] = [i * KEY_BLOCK, Math.min(keys, (i + 1) * KEY_BLOCK)];
     return { k: packWeights(k.rows(begin, end).transpose()), v: packWeights(v.rows(begin, end)) };
   });
 }
@@ -89,28 +91,30 @@ function attendHead(
   const { arena } = q;
   const [queries, headDim] = q.shape as [number, number];
   const { causal = true, window, sinks, scale = 1 / Math.sqrt(headDim), probabilities = q.dtype } = options;
-  for (let begin = 0; begin < queries; begin += BLOCK) {
-    const end = Math.min(queries, begin + BLOCK);
-    // Keys that the first query of the block sees, counted from key 0, and the last query.
+  for (let begin = 0; begin < queries; begin += QUERY_BLOCK) {
+    const end = Math.min(queries, begin + QUERY_BLOCK);
+    // Keys that the first and the last query of the block see, counted from key 0.
     const visibleFirst = causal ? keys - queries + begin + 1 : keys;
     const visibleLast = causal ? keys - queries + end : keys;
-    const firstBlock = window === undefined ? 0 : Math.floor(Math.max(0, visibleFirst - window) / BLOCK);
-    const lastBlock = Math.ceil(visibleLast / BLOCK);
-    const firstKey = firstBlock * BLOCK;
-    const columns = Math.min(keys, lastBlock * BLOCK) - firstKey;
-    const scores = arena.tensor('f32', [end - begin, columns]);
+    const firstBlock = window === undefined ? 0 : Math.floor(Math.max(0, visibleFirst - window) / KEY_BLOCK);
+    const firstKey = firstBlock * KEY_BLOCK;
+    const scores = arena.tensor('f32', [end - begin, visibleLast - firstKey]);
     const weights = arena.tensor(probabilities, scores.shape);
-    const used = blocks.slice(firstBlock, lastBlock).map((block, i) => ({ ...block, from: i * BLOCK }));
-    for (const { k, from } of used) matmul(q.rows(begin, end), k, scores.columns(from, from + k.shape[1]));
+    const used = blocks.slice(firstBlock, Math.ceil(visibleLast / KEY_BLOCK)).map((block, i) => {
+      const from = i * KEY_BLOCK;
+      return { ...block, from, to: Math.min(from + KEY_BLOCK, visibleLast - firstKey) };
+    });
+    const queriesHere = q.rows(begin, end);
+    for (const { k, from, to } of used) matmul(queriesHere, k.prefix(headDim, to - from), scores.columns(from, to));
     softmax(scores, weights, {
       scale,
       ...(causal && { visible: visibleFirst - firstKey }),
       ...(window !== undefined && { window }),
       ...(sinks !== undefined && { sinks: sinks.slice(head, head + 1) }),
-      rounding: options.probabilityRounding?.(head, begin / BLOCK) ?? 'nearest',
+      rounding: options.probabilityRounding?.(head, begin / QUERY_BLOCK) ?? 'nearest',
     });
-    for (const { v, from } of used) {
-      matmul(weights.columns(from, from + v.shape[0]), v, out.rows(begin, end), { accumulate: from > 0 });
+    for (const { v, from, to } of used) {
+      matmul(weights.columns(from, to), v.prefix(to - from, headDim), out.rows(begin, end), { accumulate: from > 0 });
     }
     scores.dispose();
     weights.dispose();

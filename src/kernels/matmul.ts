@@ -130,7 +130,7 @@ function isPackedWide(dtype: string): dtype is 'f32' | 'bf16' {
 }
 
 function multiplyPacked(a: Tensor, b: PackedWeights, target: Target): void {
-  multiplyBlocks(a, b.shape[1], b.dtype, target, (pc, _, jc) => b.block(pc, jc));
+  multiplyBlocks(a, b.shape[1], b.dtype, target, (pc, _, jc) => ({ at: b.block(pc, jc), rows: b.panelRows(pc) }));
 }
 
 function multiplyInPlace(a: Tensor, b: Tensor, { c, stride, accumulate }: Target): void {
@@ -146,8 +146,14 @@ const PACKED_A = -1 - THREAD_SCRATCH.packedA;
 const WIDE_A = -1 - THREAD_SCRATCH.wideA;
 const PANEL = -1 - THREAD_SCRATCH.panel;
 
-/** Packs a block of B as panels; returns where it lies. */
-function packBlock(b: Tensor, pc: number, kc: number, jc: number, nc: number): number {
+/** A block of B as panels: where it lies, and how many rows a panel has, which may be more than are used. */
+interface PanelBlock {
+  readonly at: number;
+  readonly rows: number;
+}
+
+/** Packs a block of B as panels. */
+function packBlock(b: Tensor, pc: number, kc: number, jc: number, nc: number): PanelBlock {
   const { arena, dtype } = b;
   const { bytes } = DTYPES[dtype];
   const width = panelWidth(arena);
@@ -162,7 +168,7 @@ function packBlock(b: Tensor, pc: number, kc: number, jc: number, nc: number): n
       : [{ kernel: 'packPanels', args: [bytes, width, kc, count, from, rowStride, colStride, to] }];
   });
   arena.runTasks(tasks);
-  return out;
+  return { at: out, rows: kc };
 }
 
 /** Ranges of columns [first, count] that tasks are cut by: one, or whole panels for several threads. */
@@ -200,7 +206,7 @@ function multiplyBlocks(
   n: number,
   panelDtype: OperandDType,
   { c, stride, accumulate, alpha }: Target,
-  blockOfB: (pc: number, kc: number, jc: number, nc: number) => number,
+  blockOfB: (pc: number, kc: number, jc: number, nc: number) => PanelBlock,
 ): void {
   const { arena } = a;
   const [m, k] = a.shape as [number, number];
@@ -221,14 +227,14 @@ function multiplyBlocks(
         const mc = Math.floor((m * (block + 1)) / blocks) - ic;
         const pack = packRows(a, ic, mc, pc, kc, alpha);
         return chunks.map(([first, count]): Task => {
-          const from = panels + first * kc * panelElementBytes;
+          const from = panels.at + first * panels.rows * panelElementBytes;
           const to = c + (ic * stride + jc + first) * 4;
           const multiply: Call =
             mc === 1 && hasGemv(panelDtype)
-              ? { kernel: `gemv_${panelDtype}`, args: [width, count, kc, PACKED_A, from, to, adds, PANEL] }
+              ? { kernel: `gemv_${panelDtype}`, args: [width, count, kc, PACKED_A, from, panels.rows, to, adds, PANEL] }
               : {
                   kernel: `multiply_${panelDtype}`,
-                  args: [width, mc, count, kc, PACKED_A, from, to, stride, adds, PANEL],
+                  args: [width, mc, count, kc, PACKED_A, from, panels.rows, to, stride, adds, PANEL],
                 };
           return [...pack, multiply];
         });

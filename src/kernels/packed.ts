@@ -3,53 +3,83 @@
  *
  *     block (pc, jc) of KC x NC, in the order of the loops: jc outer, pc inner; in it the panels: [panel][k][width]
  */
+import { expectInteger } from '../base/errors.ts';
 import type { Arena } from './arena.ts';
 import { KC, NC, paddedColumns, panelWidth } from './blocking.ts';
 import { DTYPES } from './dtype.ts';
 import { expectOperandDType, type OperandDType } from './operands.ts';
 import { expectMatrix, type Tensor } from './tensor.ts';
 
+/** The memory that weights and their views share. */
+interface Panels {
+  readonly offset: number;
+  /** Of the whole matrix. */
+  readonly rows: number;
+  readonly columns: number;
+  isDisposed: boolean;
+}
+
 export class PackedWeights {
   readonly arena: Arena;
   readonly dtype: OperandDType;
   readonly shape: readonly [k: number, n: number];
-  readonly #offset: number;
-  readonly #width: number;
-  #isDisposed = false;
+  readonly #panels: Panels;
 
-  constructor(b: Tensor) {
-    const [k, n] = expectMatrix('b', b);
-    this.arena = b.arena;
-    this.dtype = expectOperandDType('b', b);
-    this.shape = [k, n];
-    this.#width = panelWidth(b.arena);
-    const { bytes } = DTYPES[b.dtype];
-    this.#offset = this.arena.allocate(k * paddedColumns(n, this.#width) * bytes);
+  private constructor(arena: Arena, dtype: OperandDType, shape: readonly [number, number], panels: Panels) {
+    this.arena = arena;
+    this.dtype = dtype;
+    this.shape = shape;
+    this.#panels = panels;
+  }
+
+  static pack(b: Tensor): PackedWeights {
+    const { arena } = b;
+    const [rows, columns] = expectMatrix('b', b);
+    const dtype = expectOperandDType('b', b);
+    const { bytes } = DTYPES[dtype];
+    const width = panelWidth(arena);
+    const offset = arena.allocate(rows * paddedColumns(columns, width) * bytes);
+    const weights = new PackedWeights(arena, dtype, [rows, columns], { offset, rows, columns, isDisposed: false });
     const [rowStride, colStride] = b.strides as [number, number];
-    for (let jc = 0; jc < n; jc += NC) {
-      for (let pc = 0; pc < k; pc += KC) {
+    for (let jc = 0; jc < columns; jc += NC) {
+      for (let pc = 0; pc < rows; pc += KC) {
         const from = b.offset + (pc * rowStride + jc * colStride) * bytes;
-        const [kc, nc] = [Math.min(KC, k - pc), Math.min(NC, n - jc)];
-        const to = this.block(pc, jc);
-        this.arena.kernels.packPanels(bytes, this.#width, kc, nc, from, rowStride, colStride, to);
+        const nc = Math.min(NC, columns - jc);
+        const to = weights.block(pc, jc);
+        arena.kernels.packPanels(bytes, width, weights.panelRows(pc), nc, from, rowStride, colStride, to);
       }
     }
+    return weights;
+  }
+
+  /** The first `k` rows and `n` columns, as a view: nothing is copied, and its disposal does nothing. */
+  prefix(k: number, n: number): PackedWeights {
+    expectInteger('k', k, 0, this.shape[0]);
+    expectInteger('n', n, 0, this.shape[1]);
+    return new PackedWeights(this.arena, this.dtype, [k, n], this.#panels);
   }
 
   /** Where the block that begins at row `pc`, column `jc` lies. */
   block(pc: number, jc: number): number {
-    if (this.#isDisposed) throw new TypeError('packed weights expected to be live, got some that were disposed');
-    const [k, n] = this.shape;
+    const { offset, rows, columns, isDisposed } = this.#panels;
+    if (isDisposed) throw new TypeError('packed weights expected to be live, got some that were disposed');
     // All blocks before column jc are full in width; in this column of blocks, those above hold pc rows.
-    const columnsHere = paddedColumns(Math.min(NC, n - jc), this.#width);
-    return this.#offset + (k * jc + pc * columnsHere) * DTYPES[this.dtype].bytes;
+    const columnsHere = paddedColumns(Math.min(NC, columns - jc), panelWidth(this.arena));
+    return offset + (rows * jc + pc * columnsHere) * DTYPES[this.dtype].bytes;
+  }
+
+  /** Rows of a panel of the blocks that begin at row `pc`: those of the whole matrix, also in a view. */
+  panelRows(pc: number): number {
+    return Math.min(KC, this.#panels.rows - pc);
   }
 
   /** Gives the memory back. */
   dispose(): void {
-    if (this.#isDisposed) return;
-    this.#isDisposed = true;
-    this.arena.release(this.#offset);
+    const { rows, columns, offset, isDisposed } = this.#panels;
+    const isView = this.shape[0] !== rows || this.shape[1] !== columns;
+    if (isDisposed || isView) return;
+    this.#panels.isDisposed = true;
+    this.arena.release(offset);
   }
 
   [Symbol.dispose](): void {
@@ -59,5 +89,5 @@ export class PackedWeights {
 
 /** Packs `b` [k, n], any strides, for use as the second operand of `matmul` again and again. `b` may be disposed after. */
 export function packWeights(b: Tensor): PackedWeights {
-  return new PackedWeights(b);
+  return PackedWeights.pack(b);
 }

@@ -1,7 +1,7 @@
 /**
  * Softmax of rows: whole, logarithmic, and piece by piece. Scores of any float format, FP32 inside, one rounding into `out`.
  *
- * A row that sees nothing, or only scores of -infinity, becomes 0 (its logarithm -infinity or NaN); a row with a NaN or
+ * A row that sees nothing, or only scores of -infinity, becomes 0 (its logarithm -infinity); a row with a NaN or
  * +infinity becomes NaN.
  */
 import { expectInteger } from '../base/errors.ts';
@@ -31,7 +31,7 @@ export interface SoftmaxOptions extends ScoreOptions {
 const NO_LIMIT = 2 ** 30;
 const SCRATCH_BYTES = 192;
 
-/** The checked numbers that every softmax kernel takes; `scores` is where they are and `scale` what they still need. */
+/** What every softmax kernel takes beside its tensors, checked. */
 interface Scores {
   readonly rows: number;
   readonly cols: number;
