@@ -21,7 +21,7 @@ export { type Operator, type OperatorKind, operatorFlops } from './core/operator
 export { ringOrder } from './fabric/rings.ts';
 export { hops, route } from './fabric/routes.ts';
 export { buildTopology, type LinkRate, linkName, type Topology } from './fabric/topology.ts';
-export { type Slice, type Timeline, type Track, writePerfetto } from './formats/perfetto.ts';
+export { type Counter, type Slice, type Timeline, type Track, writePerfetto } from './formats/perfetto.ts';
 export {
   type CatalogueEntry,
   catalogueEntry,
@@ -38,7 +38,13 @@ export {
 export type * from './hardware/spec.ts';
 export * from './kernels/index.ts';
 export { createMachine, type Machine, placeInHbm, type RankOptions } from './machine/machine.ts';
-export { type DecoderConfig, parseModelConfig, parseModelText, type RopeScaling } from './models/config.ts';
+export {
+  type DecoderConfig,
+  type ModelFamily,
+  parseModelConfig,
+  parseModelText,
+  type RopeScaling,
+} from './models/config.ts';
 export {
   type LayerShard,
   type LayerStep,

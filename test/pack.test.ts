@@ -12,6 +12,7 @@ import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { goldenConfig, goldenFnv1a, goldenRun } from './fixtures/golden-layer.ts';
 
 const root = fileURLToPath(new URL('../', import.meta.url));
 const manifest = createRequire(import.meta.url)('../package.json');
@@ -75,6 +76,15 @@ test('a program imports the library and the kernels by name, and multiplies two 
     console.log(JSON.stringify({ names: Object.keys(trnsim), product: [...c.toFloat32()] }));`;
   // 1·4 + 2·5 + 3·6 = 32
   expect(run('esm.mjs', program)).toEqual({ names: expect.arrayContaining(['ModelError']), product: [32] });
+});
+
+test('a program runs a decoder layer from the package, with the bytes that every host gives', () => {
+  const program = `
+    import { findSystem, parseModelConfig, runLayer } from 'trnsim';
+    const config = parseModelConfig(${JSON.stringify(goldenConfig)}, 'golden');
+    const { result } = runLayer({ config, system: findSystem('trn2-ultraserver'), ...${JSON.stringify(goldenRun)} });
+    console.log(JSON.stringify([result.ok, result.outputFnv1a]));`;
+  expect(run('layer.mjs', program)).toEqual([true, goldenFnv1a]);
 });
 
 test('CommonJS gets the same library with require', () => {

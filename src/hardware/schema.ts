@@ -88,7 +88,7 @@ export function record<S extends z.ZodRawShape>(shape: S): z.ZodObject<S, z.core
 
 export const text: z.ZodString = z.string().min(1);
 /** Ids are lower case, so that looking them up needs no locale. */
-export const idText: z.ZodString = z.string().regex(/^[a-z0-9][a-z0-9._-]*$/, 'expected an id of a-z 0-9 . _ -');
+const idText: z.ZodString = z.string().regex(/^[a-z0-9][a-z0-9._-]*$/, 'expected an id of a-z 0-9 . _ -');
 
 const knownKind = z.enum(['official', 'third-party', 'derived', 'fitted', 'projected']);
 const provenance = { source: text, kind: knownKind, note: z.exactOptional(text) };

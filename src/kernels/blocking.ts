@@ -19,7 +19,7 @@ export const IN_PLACE_TERMS = 512;
 export const IN_PLACE_COLUMNS = 128;
 
 /** Scratch of the kernels: a panel of B in FP32 and an edge tile. Kept in step with PANEL_BYTES in assembly/matmul.ts. */
-export const PANEL_SCRATCH: number = IN_PLACE_TERMS * 16 * 4 + 512;
+const PANEL_SCRATCH: number = IN_PLACE_TERMS * 16 * 4 + 512;
 
 /** Scratch of a thread: a packed block of A, the same widened before packing, and the kernels' scratch. */
 export const THREAD_SCRATCH: { readonly packedA: number; readonly wideA: number; readonly panel: number } = {

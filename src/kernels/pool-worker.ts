@@ -47,7 +47,8 @@ function work({ module, memory, control, scratch }) {
     Atomics.sub(words, C.busy, 1);
   }
 }
-if (typeof require === 'function') work(require('node:worker_threads').workerData);
-else onmessage = ({ data }) => work(data);
+const node = globalThis.process?.getBuiltinModule?.('node:worker_threads');
+if (node) work(node.workerData);
+else globalThis.onmessage = ({ data }) => work(data);
 `;
 }

@@ -26,7 +26,7 @@ export interface Call {
 export type Task = readonly Call[];
 
 /** What a worker needs, sent once. */
-export interface WorkerStart {
+interface WorkerStart {
   readonly module: WebAssembly.Module;
   readonly memory: WebAssembly.Memory;
   readonly control: number;

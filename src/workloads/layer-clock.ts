@@ -13,7 +13,7 @@ import type { Slice, Timeline, Track } from '../formats/perfetto.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { LayerStep } from '../models/layer.ts';
 
-export type TimedStep =
+type TimedStep =
   | {
       readonly type: 'operator';
       readonly start: Picoseconds;

@@ -2,7 +2,7 @@
  * The main job: one decoder layer of a real model on a simulated machine. It computes with real tensors, sharded over the
  * ranks, checks the result against FP32 on one rank, and says what the layer takes in time, energy and money.
  */
-import { expectInteger, expectOneOf, ModelError } from '../base/errors.ts';
+import { expectInteger, expectKnownKeys, expectOneOf, ModelError } from '../base/errors.ts';
 import { toNanoseconds } from '../base/units.ts';
 import { algorithmBandwidth, busBandwidth } from '../collectives/formula.ts';
 import { ringAllReduce } from '../collectives/ring.ts';
@@ -95,6 +95,19 @@ export interface LayerRun {
 
 /** Formats that every operator of the layer computes with, and that `core` knows the rate of; tensors have more. */
 const LAYER_DTYPES: readonly DType[] = ['f32', 'bf16'];
+const OPTIONS = [
+  'config',
+  'system',
+  'rank',
+  'lnc',
+  'ranks',
+  'tp',
+  'tokens',
+  'dtype',
+  'seed',
+  'rounding',
+  'onProgress',
+] satisfies (keyof RunOptions)[];
 const DEFAULTS = { tokens: 128, dtype: 'bf16', seed: 1, rounding: 'nearest' } as const;
 
 /**
@@ -102,6 +115,7 @@ const DEFAULTS = { tokens: 128, dtype: 'bf16', seed: 1, rounding: 'nearest' } as
  * @throws RangeError or TypeError for a wrong option; ModelError where the machine or the kernels' memory cannot hold it.
  */
 export function runLayer(options: RunOptions): LayerRun {
+  expectKnownKeys('options', options, OPTIONS);
   const { config, system, rank, lnc } = options;
   const tokens = expectInteger('tokens', options.tokens ?? DEFAULTS.tokens, 1, config.maxPositions);
   const dtype = expectOneOf('dtype', options.dtype ?? DEFAULTS.dtype, LAYER_DTYPES);
