@@ -34,6 +34,28 @@ export function panelWidth({ build }: Arena): number {
   return build === 'turbo' ? 16 : 8;
 }
 
+/** Rows of the tallest tile. Kept in step with MR in assembly/pack.ts. */
+function tileRows({ build }: Arena): number {
+  return build === 'simd' ? 5 : 6;
+}
+
+/**
+ * Ranges of rows [first, count] of the blocks of A: even, and of whole tiles. Rows are dealt out to the tiles first, so that
+ * all but a few are of full height: 256 rows are 48 tiles of 5 and 4 of 4, in three blocks, and not 120 + 120 + 16.
+ */
+export function rowBlocks(arena: Arena, m: number): [first: number, count: number][] {
+  const mr = tileRows(arena);
+  const tiles = Math.ceil(m / mr);
+  const blocks = Math.ceil(tiles / Math.floor(MC / mr));
+  const height = Math.floor(m / tiles);
+  const taller = m % tiles;
+  const rowOf = (tile: number): number => tile * height + Math.min(tile, taller);
+  return Array.from({ length: blocks }, (_, i) => {
+    const first = rowOf(Math.floor((tiles * i) / blocks));
+    return [first, rowOf(Math.floor((tiles * (i + 1)) / blocks)) - first];
+  });
+}
+
 /** Columns that `n` columns take as whole panels. */
 export function paddedColumns(n: number, width: number): number {
   return Math.ceil(n / width) * width;

@@ -17,10 +17,10 @@ import {
   IN_PLACE_COLUMNS,
   IN_PLACE_TERMS,
   KC,
-  MC,
   NC,
   paddedColumns,
   panelWidth,
+  rowBlocks,
   THREAD_SCRATCH,
 } from './blocking.ts';
 import { type Rounding, storeRounded } from './cast.ts';
@@ -211,20 +211,17 @@ function multiplyBlocks(
   const { arena } = a;
   const [m, k] = a.shape as [number, number];
   const width = panelWidth(arena);
-  // Even blocks of M: 128 rows are 64 + 64, not 120 + 8, which would stream all of B a second time for 8 rows.
-  const blocks = Math.ceil(m / MC);
+  const blocks = rowBlocks(arena, m);
   const panelElementBytes = DTYPES[panelDtype].bytes;
   for (let jc = 0; jc < n; jc += NC) {
     const nc = Math.min(NC, n - jc);
     // With many row blocks there is work for all threads without packing A once for each chunk of columns.
-    const chunks: [number, number][] = blocks >= 4 * arena.threads ? [[0, nc]] : columnChunks(arena, nc);
+    const chunks: [number, number][] = blocks.length >= 4 * arena.threads ? [[0, nc]] : columnChunks(arena, nc);
     for (let pc = 0; pc < k; pc += KC) {
       const kc = Math.min(KC, k - pc);
       const panels = blockOfB(pc, kc, jc, nc);
       const adds = pc > 0 || accumulate ? 1 : 0;
-      const tasks = Array.from({ length: blocks }, (_, block) => {
-        const ic = Math.floor((m * block) / blocks);
-        const mc = Math.floor((m * (block + 1)) / blocks) - ic;
+      const tasks = blocks.flatMap(([ic, mc]) => {
         const pack = packRows(a, ic, mc, pc, kc, alpha);
         return chunks.map(([first, count]): Task => {
           const from = panels.at + first * panels.rows * panelElementBytes;
@@ -238,7 +235,7 @@ function multiplyBlocks(
                 };
           return [...pack, multiply];
         });
-      }).flat();
+      });
       arena.runTasks(tasks);
     }
   }
