@@ -41,6 +41,7 @@ export {
 } from './formats';
 export { gatherRows, scatterRows, transposeBlocks } from './gather';
 export { lfsr_u32, xorwow_u32 } from './generators';
+export { peak_f32, read_f32 } from './limits';
 export { multiplyInPlace_f32, scale_f32 } from './matmul';
 export * from './matmul-formats.gen';
 export { layernorm_bf16, layernorm_f32, rmsnorm_bf16, rmsnorm_f32 } from './norm';

@@ -56,7 +56,9 @@ export {
 export { type ParameterCounts, parameterCounts } from './models/parameters.ts';
 export { findEntryOfAny, findModel, type ModelPreset, modelEntry, models } from './models/presets.ts';
 export { chipsReport, entryReport, modelsReport, systemsReport } from './report/catalogue.ts';
+export { significant } from './report/numbers.ts';
 export { runReport } from './report/run.ts';
+export { type Column, table } from './report/table.ts';
 export {
   type BreakdownRow,
   errorBound,

@@ -3,12 +3,17 @@ import { describe, expect, test } from 'vitest';
 import {
   type Arena,
   createArena,
+  createMxTensor,
   type DType,
+  dequantizeMx,
   fillUniform,
   hasRelaxedSimd,
   matmul,
   matmulInt8,
+  matmulMx,
+  packMxWeights,
   packWeights,
+  quantizeMx,
   type Tensor,
 } from '../src/kernels/index.ts';
 import { matmulReference } from '../src/kernels/reference/matmul.ts';
@@ -162,6 +167,11 @@ describe('matmul options', () => {
     out.toFloat32().forEach((y, i) => {
       expect(y).toBeCloseTo(0.5 * value[i]! - 2 * before[i]! + biasValues[i % 150]!, 3);
     });
+    matmul(a, b, out, { bias, activation: 'silu' });
+    out.toFloat32().forEach((y, i) => {
+      const x = value[i]! + biasValues[i % 150]!;
+      expect(y).toBeCloseTo(x / (1 + Math.exp(-x)), 3);
+    });
     expect(() => matmul(a, b, out, { alpha: Number.NaN })).toThrow('"alpha" expected a finite number, got NaN');
     expect(() => matmul(a, b, out, { bias: randomTensor('f32', [149], 1) })).toThrow('"bias" expected shape [150]');
   });
@@ -190,6 +200,70 @@ describe('matmul options', () => {
     expectProduct(out.toFloat32(), 4, 12, 10, a.toFloat32(), values);
     weights.dispose();
     expect(() => matmul(a, weights, out)).toThrow('packed weights expected to be live');
+  });
+});
+
+test('no matmul reads or writes outside its tensors, whatever the shapes, formats and views', () => {
+  const guard = new Uint8Array(256).fill(0xa5);
+  fc.assert(
+    fc.property(
+      fc.constantFrom(...OPERANDS),
+      fc.constantFrom(...OPERANDS),
+      fc.integer({ min: 1, max: 40 }),
+      fc.integer({ min: 1, max: 150 }),
+      fc.integer({ min: 1, max: 60 }),
+      fc.boolean(),
+      fc.boolean(),
+      (aType, bType, m, n, k, turnA, turnB) => {
+        const own = createArena();
+        const guards: Tensor[] = [];
+        const between = <T>(make: () => T): T => {
+          const made = make();
+          const tensor = own.tensor('i8', [256]);
+          tensor.bytesView().set(guard);
+          guards.push(tensor);
+          return made;
+        };
+        between(() => undefined);
+        const a = between(() => own.tensor(aType, turnA ? [k, m] : [m, k]).set(new Float32Array(m * k).fill(1)));
+        const b = between(() => own.tensor(bType, turnB ? [n, k] : [k, n]).set(new Float32Array(n * k).fill(1)));
+        const out = between(() => own.tensor('f32', [m, n]));
+        matmul(turnA ? a.transpose() : a, turnB ? b.transpose() : b, out);
+        // What lies around an operand is no 1: if it entered a sum, the sum would not be k.
+        expect(out.toFloat32().every((y) => y === k)).toBe(true);
+        for (const tensor of guards) expect([...tensor.bytesView()]).toEqual([...guard]);
+      },
+    ),
+    { numRuns: 60 },
+  );
+});
+
+describe('matmul of MX matrices', () => {
+  for (const dtype of ['f8e4m3fn', 'f8e5m2', 'f4e2m1'] as const) {
+    test(`${dtype} is the product of the dequantised matrices, by tensors and by packed weights`, () => {
+      const [m, k, n] = [9, 96, 22];
+      const a = createMxTensor(arena, dtype, [m, k], 1);
+      const b = createMxTensor(arena, dtype, [k, n], 0);
+      quantizeMx(randomTensor('f32', [m, k], 1), a);
+      quantizeMx(randomTensor('f32', [k, n], 2), b);
+      const [aWide, bWide] = [arena.tensor('f32', [m, k]), arena.tensor('f32', [k, n])];
+      dequantizeMx(a, aWide);
+      dequantizeMx(b, bWide);
+      const out = arena.tensor('f32', [m, n]);
+      matmulMx(a, b, out);
+      const both = out.toFloat32();
+      expectProduct(both, m, n, k, aWide.toFloat32(), bWide.toFloat32());
+      const weights = packMxWeights(b);
+      matmul(aWide, weights, out);
+      expect(out.toFloat32()).toEqual(both);
+      matmulMx(aWide, b, out);
+      expect(out.toFloat32()).toEqual(both);
+    });
+  }
+
+  test('scales along the wrong axis are an error that names the operand', () => {
+    const a = createMxTensor(arena, 'f8e5m2', [32, 32], 0);
+    expect(() => matmulMx(a, a, arena.tensor('f32', [32, 32]))).toThrow('"a" expected scales along axis 1, got axis 0');
   });
 });
 

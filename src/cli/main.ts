@@ -5,24 +5,13 @@
  */
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import { addBenchCommand } from './commands/bench.ts';
 import { addCatalogueCommands } from './commands/catalogue.ts';
 import { addRunCommand } from './commands/run.ts';
 import { exitCodeOf, sentence } from './errors.ts';
 
 /** Verbs of the command line's contract that this version does not have. */
-const PLANNED = [
-  'kernel',
-  'collective',
-  'train',
-  'infer',
-  'serve',
-  'plan',
-  'claims',
-  'validate',
-  'replay',
-  'selftest',
-  'bench',
-];
+const PLANNED = ['kernel', 'collective', 'train', 'infer', 'serve', 'plan', 'claims', 'validate', 'replay', 'selftest'];
 
 function version(): string {
   const file = new URL('../../package.json', import.meta.url);
@@ -38,6 +27,7 @@ function createProgram(): Command {
     .configureOutput({ writeErr: () => {} });
   addRunCommand(program);
   addCatalogueCommands(program);
+  addBenchCommand(program);
   for (const command of program.commands) command.exitOverride().configureOutput({ writeErr: () => {} });
   return program;
 }

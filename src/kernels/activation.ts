@@ -19,12 +19,13 @@ import { expectShape, type Tensor } from './tensor.ts';
 
 type UnaryKernel = 'exp_f32' | 'tanh_f32' | 'erf_f32' | 'silu_f32' | 'gelu_f32' | 'geluTanh_f32';
 
-const SCRATCH_BYTES = 128;
+/** Working space of the kernels here. */
+export const ACTIVATION_SCRATCH_BYTES = 128;
 
 function activate(kernel: UnaryKernel, x: Tensor, out: Tensor, rounding: Rounding): void {
   const { arena, length } = expectOperands({ x }, out);
   expectShape('out', out, x.shape);
-  const scratch = arena.scratch('activation', SCRATCH_BYTES);
+  const scratch = arena.scratch('activation', ACTIVATION_SCRATCH_BYTES);
   storeRounded(out, rounding, (y) => {
     withFloat32([x], (wide) => arena.kernels[kernel](length, wide!, y, scratch));
   });
@@ -70,7 +71,7 @@ export function swiglu(gate: Tensor, up: Tensor, out: Tensor, rounding: Rounding
   const { arena, length } = expectOperands({ gate, up }, out);
   expectShape('up', up, gate.shape);
   expectShape('out', out, gate.shape);
-  const scratch = arena.scratch('activation', SCRATCH_BYTES);
+  const scratch = arena.scratch('activation', ACTIVATION_SCRATCH_BYTES);
   storeRounded(out, rounding, (y) => {
     withFloat32([gate, up], (wideGate, wideUp) => arena.kernels.swiglu_f32(length, wideGate!, wideUp!, y, scratch));
   });

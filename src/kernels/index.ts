@@ -9,8 +9,9 @@ export { type CastOptions, cast, copy, type Generator, type Rounding, type Stoch
 export { gatherRows, type ReduceOperator, reduce, scatterRows, sum, transposeBlocks } from './collective.ts';
 export { DTYPES, type DType, type DTypeSpec, parseDType } from './dtype.ts';
 export { add, addBias } from './layer.ts';
-export { type MatmulOptions, matmul } from './matmul.ts';
+export { type Activation, type MatmulOptions, matmul } from './matmul.ts';
 export { matmulInt8 } from './matmul-int8.ts';
+export { matmulMx, packMxWeights } from './matmul-mx.ts';
 export { layernorm, type NormOptions, type RmsnormOptions, rmsnorm } from './norm.ts';
 export { PackedWeights, packWeights } from './packed.ts';
 export {

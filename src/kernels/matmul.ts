@@ -11,6 +11,8 @@
  * Every element is one chain of sums in the order of k (a few interleaved chains in gemv and under turbo), so the result
  * depends on neither blocking nor threads.
  */
+import { expectOneOf } from '../base/errors.ts';
+import { ACTIVATION_SCRATCH_BYTES } from './activation.ts';
 import type { Arena } from './arena.ts';
 import {
   CHUNK_COLUMNS,
@@ -39,9 +41,15 @@ export interface MatmulOptions {
   readonly accumulate?: boolean;
   /** [n] f32 or bf16, added to every row. */
   readonly bias?: Tensor;
+  /** Applied to the sum, bias included, before it is rounded. */
+  readonly activation?: Activation;
   /** How an `out` that is not f32 is rounded. */
   readonly rounding?: Rounding;
 }
+
+/** gelu: the erf form; gelu-tanh: its approximation. */
+export type Activation = 'silu' | 'gelu' | 'gelu-tanh';
+const ACTIVATIONS = { silu: 'silu_f32', gelu: 'gelu_f32', 'gelu-tanh': 'geluTanh_f32' } as const;
 
 /**
  * `a`: [m, k], `b`: [k, n] or packed weights, any strides, any operand formats. `out`: [m, n], f32 (rows may have a
@@ -55,7 +63,7 @@ export function matmul(a: Tensor, b: Tensor | PackedWeights, out: Tensor, option
     for (let i = 0; i < a.shape[0]!; i++) matmul(a.at(i), b.at(i), out.at(i), options);
     return;
   }
-  const { alpha, beta, bias, rounding } = checkOperands(a, b, out, options);
+  const { alpha, beta, bias, activation, rounding } = checkOperands(a, b, out, options);
   const [m, n] = out.shape as [number, number];
   if (m === 0 || n === 0) return;
   const { arena } = out;
@@ -68,6 +76,11 @@ export function matmul(a: Tensor, b: Tensor | PackedWeights, out: Tensor, option
     if (bias !== undefined) {
       const kernel = bias.dtype === 'f32' ? arena.kernels.addBias_f32 : arena.kernels.addBias_bf16;
       eachRow(m, target, (row) => kernel(1, n, bias.offset, row));
+    }
+    if (activation !== undefined) {
+      const kernel = arena.kernels[ACTIVATIONS[activation]];
+      const scratch = arena.scratch('activation', ACTIVATION_SCRATCH_BYTES);
+      eachRow(m, target, (row) => kernel(n, row, row, scratch));
     }
   });
 }
@@ -83,7 +96,8 @@ function checkOperands(a: Tensor, b: Tensor | PackedWeights, out: Tensor, option
   expectOperandDType('a', a);
   if (!(b instanceof PackedWeights)) expectOperandDType('b', b);
   if (out.strides[1] !== 1 && n > 1) throw new TypeError('"out" expected adjacent columns, got a transposed view');
-  const { alpha = 1, accumulate = false, beta = accumulate ? 1 : 0, bias, rounding = 'nearest' } = options;
+  const { alpha = 1, accumulate = false, beta = accumulate ? 1 : 0, bias, activation, rounding = 'nearest' } = options;
+  if (activation !== undefined) expectOneOf('activation', activation, Object.keys(ACTIVATIONS) as Activation[]);
   for (const [name, value] of Object.entries({ alpha, beta })) {
     if (!Number.isFinite(value)) throw new RangeError(`"${name}" expected a finite number, got ${value}`);
   }
@@ -96,7 +110,7 @@ function checkOperands(a: Tensor, b: Tensor | PackedWeights, out: Tensor, option
       throw new TypeError(`"bias" expected dtype f32 or bf16, got ${bias.dtype}`);
     }
   }
-  return { alpha, beta, bias, rounding };
+  return { alpha, beta, bias, activation, rounding };
 }
 
 /** Where the FP32 result goes, and the factor on it. `stride` in elements. */
