@@ -14,9 +14,11 @@ export const NC = 4096;
 /** Columns of a task where threads share a block: whole panels, and enough work to pay for packing A again. */
 export const CHUNK_COLUMNS = 512;
 
-/** A problem of at most this many terms and columns is done in place, unpacked. */
-export const IN_PLACE_TERMS = 512;
-export const IN_PLACE_COLUMNS = 128;
+/** A problem of at most this many terms and columns may be done in place, unpacked. */
+const IN_PLACE_TERMS = 512;
+const IN_PLACE_COLUMNS = 128;
+/** Products up to which the plain build works in place: six row pointers cost it 15 %, packing 64 x 64 x 128 less. */
+const PLAIN_IN_PLACE_PRODUCTS = 2 ** 19;
 
 /** Scratch of the kernels: a panel of B in FP32 and an edge tile. Kept in step with PANEL_BYTES in assembly/matmul.ts. */
 const PANEL_SCRATCH: number = IN_PLACE_TERMS * 16 * 4 + 512;
@@ -54,6 +56,12 @@ export function rowBlocks(arena: Arena, m: number): [first: number, count: numbe
     const first = rowOf(Math.floor((tiles * i) / blocks));
     return [first, rowOf(Math.floor((tiles * (i + 1)) / blocks)) - first];
   });
+}
+
+/** Whether a product of plain FP32 matrices is done in place. */
+export function isInPlace({ build }: Arena, m: number, n: number, k: number): boolean {
+  if (n > IN_PLACE_COLUMNS || k > IN_PLACE_TERMS) return false;
+  return build !== 'simd' || m * n * k <= PLAIN_IN_PLACE_PRODUCTS;
 }
 
 /** Columns that `n` columns take as whole panels. */

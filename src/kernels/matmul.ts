@@ -14,17 +14,7 @@
 import { expectOneOf } from '../base/errors.ts';
 import { ACTIVATION_SCRATCH_BYTES } from './activation.ts';
 import type { Arena } from './arena.ts';
-import {
-  CHUNK_COLUMNS,
-  IN_PLACE_COLUMNS,
-  IN_PLACE_TERMS,
-  KC,
-  NC,
-  paddedColumns,
-  panelWidth,
-  rowBlocks,
-  THREAD_SCRATCH,
-} from './blocking.ts';
+import { CHUNK_COLUMNS, isInPlace, KC, NC, paddedColumns, panelWidth, rowBlocks, THREAD_SCRATCH } from './blocking.ts';
 import { type Rounding, storeRounded } from './cast.ts';
 import { DTYPES } from './dtype.ts';
 import { expectOperandDType, type OperandDType } from './operands.ts';
@@ -131,7 +121,7 @@ function clear({ memory }: Arena, m: number, n: number, target: Target): void {
 
 function multiplyTensors(a: Tensor, b: Tensor, target: Target): void {
   const n = b.shape[1]!;
-  const isSmall = n <= IN_PLACE_COLUMNS && a.shape[1]! <= IN_PLACE_TERMS && target.alpha === 1;
+  const isSmall = isInPlace(a.arena, a.shape[0]!, n, a.shape[1]!) && target.alpha === 1;
   const isPlain = a.dtype === 'f32' && b.dtype === 'f32' && b.strides[1] === 1;
   if (isSmall && isPlain) multiplyInPlace(a, b, target);
   else if (isPackedWide(b.dtype)) multiplyBlocks(a, n, 'f32', target, (...block) => packBlock(b, ...block));
