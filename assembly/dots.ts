@@ -5,8 +5,13 @@
  * step of the tile does two terms of 8 columns. An odd last term is paired with 0. Sums wrap beyond 2^31: that takes more
  * than 131,072 terms of -128 times -128.
  */
-import { NR, panelCount, panelHeight } from './pack';
+import { NR, panelHeight } from './pack';
 import { dots } from './tiles.gen';
+
+/** Panels of a block of m rows, 5 rows at most: products and sums are apart in every build, so 6 rows would spill. */
+function panelCount(m: i32): i32 {
+  return (m + 4) / 5;
+}
 
 /** Pairs of `lines` strided lines of k int8: out[pair][width] of i16 pairs. */
 function interleavePairs(lines: i32, k: i32, from: usize, lineStep: usize, step: usize, out: usize, width: i32): void {

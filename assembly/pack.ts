@@ -7,7 +7,7 @@
  * Packing widens to FP32, which is exact for every format, so one tile serves all. Weights that stay are packed in their
  * own format (`packPanels`) and widened a panel at a time into a scratch that stays in L1.
  */
-import { bytesOf, load1, load4 } from './element';
+import { bytesOf, F32, load1, load4 } from './element';
 
 /** Rows of the tallest tile: 15 vector registers hold 5 x 8 with separate products, 6 x 8 with fused ones. */
 export const MR: i32 = ASC_FEATURE_RELAXED_SIMD ? 6 : 5;
@@ -146,9 +146,30 @@ export function widenPanel<T>(count: i32, panel: usize, out: usize): void {
   }
 }
 
+/** Columns that are not adjacent, element by element, in a panel with rows of `step` bytes. `E`: an integer of their size. */
+function gatherPanel<E>(
+  k: i32,
+  columns: i32,
+  b: usize,
+  rowBytes: usize,
+  colBytes: usize,
+  out: usize,
+  step: usize,
+): void {
+  for (let p = 0; p < k; p++) {
+    let from = b;
+    for (let c = 0; c < columns; c++) {
+      store<E>(out + usize(c) * sizeof<E>(), load<E>(from));
+      from += colBytes;
+    }
+    b += rowBytes;
+    out += step;
+  }
+}
+
 /**
- * Column panels of B in its own format, for elements of `size` bytes: out[panel][k][width], 0 beyond n. Strides in
- * elements.
+ * Column panels of B in its own format, for elements of `size` = 1, 2 or 4 bytes: out[panel][k][width], 0 beyond n. Strides
+ * in elements.
  */
 export function packPanels(
   size: i32,
@@ -166,22 +187,16 @@ export function packPanels(
   for (let j = 0; j < n; j += width) {
     const columns = min(width, n - j);
     if (columns < width) memory.fill(out, 0, usize(k) * step);
-    let row = b;
-    for (let p = 0; p < k; p++) {
-      if (colStride == 1) {
-        memory.copy(out, row, usize(columns) * size);
-      } else {
-        let from = row;
-        let to = out;
-        for (let c = 0; c < columns; c++) {
-          memory.copy(to, from, size);
-          from += colBytes;
-          to += size;
-        }
-      }
-      row += rowBytes;
-      out += step;
+    if (colStride == 1) {
+      for (let p = 0; p < k; p++) memory.copy(out + usize(p) * step, b + usize(p) * rowBytes, usize(columns) * size);
+    } else if (size == 4) {
+      interleave<F32>(columns, k, b, colBytes, rowBytes, out, width);
+    } else if (size == 2) {
+      gatherPanel<u16>(k, columns, b, rowBytes, colBytes, out, step);
+    } else {
+      gatherPanel<u8>(k, columns, b, rowBytes, colBytes, out, step);
     }
     b += usize(columns) * colBytes;
+    out += usize(k) * step;
   }
 }

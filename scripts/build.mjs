@@ -90,6 +90,8 @@ function buildLibrary() {
   });
   if (status !== 0) throw new Error('tsc reported errors');
   for (const name of ['simd.wasm', 'relaxed.wasm']) copyFileSync(join(root, 'build', name), join(staging, name));
+  // Written in JavaScript: they import .wasm files, for which TypeScript has no type.
+  for (const name of ['workerd.js', 'kernels/workerd.js']) copyFileSync(join(root, 'src', name), join(staging, name));
   chmodSync(join(staging, 'cli/main.js'), 0o755);
   rmSync(join(root, 'dist'), { recursive: true, force: true });
   renameSync(staging, join(root, 'dist'));

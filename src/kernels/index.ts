@@ -46,4 +46,4 @@ export { Tensor } from './tensor.ts';
 export { topK } from './topk.ts';
 export { transpose } from './transpose.ts';
 export { enableTurbo, type TurboAnswer } from './turbo.ts';
-export { hasRelaxedSimd, type KernelBuild, kernelModule } from './wasm.ts';
+export { hasRelaxedSimd, type KernelBuild, type KernelModules, kernelModule, useKernelModules } from './wasm.ts';

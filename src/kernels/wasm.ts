@@ -1,7 +1,8 @@
 /**
  * Instantiates the WebAssembly kernels over a memory. The bytes are inside (`wasm.gen.ts`), so this works the same in
  * Node, workers, browsers and bundlers, synchronously and with no path to resolve. A page with a strict content security
- * policy needs `wasm-unsafe-eval`.
+ * policy needs `wasm-unsafe-eval`. A host that compiles no bytes at run time, as Cloudflare's, hands its own modules in
+ * (`useKernelModules`); the package's condition `workerd` does so.
  *
  * Two builds of one source:
  *
@@ -11,9 +12,17 @@
  *     turbo     the relaxed build compiled with V8's revectoriser on (`turbo.ts`): 256-bit operations. Node 24+, x64.
  */
 import { instantiateSync } from '@assemblyscript/loader';
+import { show } from '../base/errors.ts';
 import { type KernelExports, relaxedBase64, simdBase64 } from './wasm.gen.ts';
 
 export type KernelBuild = 'simd' | 'relaxed' | 'turbo';
+
+/** The kernels, compiled elsewhere from the files `trnsim/simd.wasm` and `trnsim/relaxed.wasm` of this version. */
+export interface KernelModules {
+  readonly simd: WebAssembly.Module;
+  /** Absent where `hasRelaxedSimd()` is false: such a host cannot compile it. */
+  readonly relaxed?: WebAssembly.Module;
+}
 
 const compiled = new Map<string, WebAssembly.Module>();
 let isTurbo = false;
@@ -48,11 +57,32 @@ export function defaultBuild(): KernelBuild {
 }
 
 /**
+ * Arenas made from now on run these modules instead of compiling the bytes inside the package. Threads and turbo still
+ * compile the bytes, since theirs are other modules: shared memory is declared in a module, and turbo is a compilation.
+ * @throws TypeError if one is not a WebAssembly.Module: some bundlers import a .wasm file as a path or as bytes
+ */
+export function useKernelModules({ simd, relaxed }: KernelModules): void {
+  expectModule('simd', simd);
+  if (relaxed !== undefined) expectModule('relaxed', relaxed);
+  compiled.set(moduleKey('simd', false), simd);
+  if (relaxed !== undefined) compiled.set(moduleKey('relaxed', false), relaxed);
+}
+
+function expectModule(name: string, value: unknown): void {
+  if (value instanceof WebAssembly.Module) return;
+  throw new TypeError(`"${name}" expected WebAssembly.Module, got ${show(value)}`);
+}
+
+function moduleKey(build: KernelBuild, isShared: boolean): string {
+  return `${build} ${isShared}`;
+}
+
+/**
  * The compiled kernels: compiled on the first call, then shared by all arenas of the process. `isShared`: for a memory
  * that threads share.
  */
 export function kernelModule(build: KernelBuild, isShared = false): WebAssembly.Module {
-  const key = `${build} ${isShared}`;
+  const key = moduleKey(build, isShared);
   const known = compiled.get(key);
   if (known) return known;
   let bytes = decodeBase64(build === 'simd' ? simdBase64 : relaxedBase64);

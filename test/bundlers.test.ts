@@ -1,0 +1,156 @@
+/**
+ * The kernels in other people's bundles: one file that plain Node runs, without the simulator, and, by the condition
+ * `workerd`, over modules that the host compiled.
+ *
+ * Bundles what is in dist/, which `npm test` has built, with the bundlers that are in node_modules: vitest brings vite and
+ * rolldown along. The others are skipped, and their tests say so.
+ */
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { kernelModule, useKernelModules } from '../src/kernels/index.ts';
+
+const root = fileURLToPath(new URL('../', import.meta.url));
+const project = mkdtempSync(join(tmpdir(), 'trnsim-bundle-'));
+
+interface Bundle {
+  readonly code: string;
+  /** Files that went in, `/`-separated, without the helpers that a bundler makes up. */
+  readonly modules: readonly string[];
+}
+
+// The bundlers are no dependencies of this package, so they are imported by computed names and have no types here.
+type Bundler = (bundler: any, entry: string, conditions: string[]) => Promise<Bundle>;
+
+/** What a host such as Cloudflare's gives for an imported .wasm file: a compiled module, if it can compile it. */
+function compiledByHost(file: string): string {
+  const bytes = `Uint8Array.from(atob('${readFileSync(file).toString('base64')}'), (c) => c.charCodeAt(0))`;
+  return `const bytes = ${bytes}; export default WebAssembly.validate(bytes) ? new WebAssembly.Module(bytes) : undefined;`;
+}
+
+const wasmPlugin = {
+  name: 'wasm',
+  enforce: 'pre', // before vite's own treatment of .wasm
+  load: (id: string) => (id.endsWith('.wasm') ? { code: compiledByHost(id), moduleType: 'js' } : null),
+};
+
+function fromRollupOutput({ output }: { output: { code: string; modules: object }[] }): Bundle {
+  expect(output).toHaveLength(1);
+  const [{ code, modules }] = output as [{ code: string; modules: object }];
+  const files = Object.keys(modules).filter((id) => !id.startsWith('\0'));
+  return { code, modules: files.map((id) => id.replaceAll('\\', '/')) };
+}
+
+const BUNDLERS: Record<string, Bundler> = {
+  rolldown: async ({ build }, input, conditionNames) =>
+    fromRollupOutput(
+      await build({ input, plugins: [wasmPlugin], resolve: { conditionNames }, logLevel: 'silent', write: false }),
+    ),
+  vite: async ({ build }, entry, conditions) => {
+    const lib = { entry, formats: ['es'] };
+    const options = { lib, minify: false, write: false };
+    const resolve = { conditions };
+    const [result] = await build({
+      ...{ root: project, configFile: false, logLevel: 'silent', plugins: [wasmPlugin], resolve, build: options },
+    });
+    return fromRollupOutput(result);
+  },
+  esbuild: async ({ build }, entry, conditions) => {
+    const setup = ({ onLoad }: any) =>
+      onLoad({ filter: /\.wasm$/ }, ({ path }: { path: string }) => ({ contents: compiledByHost(path), loader: 'js' }));
+    const result = await build({
+      ...{ entryPoints: [entry], conditions, plugins: [{ name: 'wasm', setup }] },
+      ...{ bundle: true, format: 'esm', write: false, metafile: true, outdir: project },
+    });
+    const [{ text }] = result.outputFiles;
+    return { code: text, modules: Object.keys(result.metafile.inputs) };
+  },
+};
+
+const PRODUCT = `
+  import { createArena, matmul } from 'trnsim/kernels';
+  const arena = createArena();
+  const [a, b, c] = [[1, 3], [3, 1], [1, 1]].map((shape) => arena.tensor('f32', shape));
+  matmul(a.set(Float32Array.of(1, 2, 3)), b.set(Float32Array.of(4, 5, 6)), c);
+  console.log(c.toFloat32()[0]);`;
+
+/** Forbids what the host forbids: compiling at run time. Imports are evaluated first, so theirs are compiled by then. */
+const ON_WORKERD = `
+  WebAssembly.Module = new Proxy(WebAssembly.Module, {
+    construct() { throw new WebAssembly.CompileError('Wasm code generation disallowed by embedder'); },
+  });
+  ${PRODUCT}`;
+
+/** Runs the bundle in a folder where nothing is installed. */
+function run({ code }: Bundle): { stdout: string; stderr: string } {
+  const folder = mkdtempSync(join(tmpdir(), 'trnsim-bundled-'));
+  writeFileSync(join(folder, 'bundle.mjs'), code);
+  const { stdout, stderr } = spawnSync(process.execPath, ['bundle.mjs'], { cwd: folder, encoding: 'utf8' });
+  rmSync(folder, { recursive: true });
+  return { stdout, stderr };
+}
+
+beforeAll(() => {
+  if (!existsSync(join(root, 'dist/workerd.js'))) throw new Error('dist/ is missing: run `npm run build` first');
+  mkdirSync(join(project, 'node_modules'));
+  symlinkSync(root, join(project, 'node_modules/trnsim'), 'junction');
+  writeFileSync(join(project, 'package.json'), '{ "name": "bundled", "type": "module" }\n');
+});
+
+afterAll(() => rmSync(project, { recursive: true, force: true }));
+
+for (const [name, bundle] of Object.entries(BUNDLERS)) {
+  const bundler = await import(/* @vite-ignore */ name).catch(() => undefined);
+  const bundleOf = (file: string, source: string, conditions: string[]): Promise<Bundle> => {
+    writeFileSync(join(project, file), source);
+    return bundle(bundler, join(project, file), conditions);
+  };
+
+  describe.skipIf(bundler === undefined)(bundler === undefined ? `${name}, which is not installed` : name, () => {
+    test('makes one file of a program over trnsim/kernels, and plain Node runs it', async () => {
+      // 1·4 + 2·5 + 3·6 = 32
+      expect(run(await bundleOf('product.js', PRODUCT, ['import']))).toEqual({ stdout: '32\n', stderr: '' });
+    });
+
+    test('takes the kernels and nothing of the simulator', async () => {
+      const { modules } = await bundleOf('alone.js', PRODUCT, ['import']);
+      expect(modules).toContainEqual(expect.stringMatching(/\/dist\/kernels\/matmul\.js$/));
+      const belongs = /\/dist\/(kernels|base)\/|\/@assemblyscript\/loader\/|(^|\/)alone\.js$/;
+      expect(modules.filter((path) => !belongs.test(path))).toEqual([]);
+    });
+
+    test('gives a host that forbids compiling the modules that the host compiled', async () => {
+      const { stderr } = run(await bundleOf('bytes.js', ON_WORKERD, ['import']));
+      expect(stderr).toContain('Wasm code generation disallowed by embedder');
+      const ran = run(await bundleOf('modules.js', ON_WORKERD, ['workerd', 'import']));
+      expect(ran).toEqual({ stdout: '32\n', stderr: '' });
+    });
+
+    test('gives such a host the whole library as well', async () => {
+      const whole = ON_WORKERD.replace('trnsim/kernels', 'trnsim');
+      expect(run(await bundleOf('whole.js', whole, ['workerd', 'import']))).toEqual({ stdout: '32\n', stderr: '' });
+    });
+  });
+}
+
+describe('modules that were compiled elsewhere', () => {
+  const simd = new WebAssembly.Module(readFileSync(join(root, 'build/simd.wasm')));
+
+  test.each([
+    [{ simd: 'simd-4f1c.wasm' }, '"simd" expected WebAssembly.Module, got "simd-4f1c.wasm"'], // a path, as webpack gives
+    [{ simd: undefined }, '"simd" expected WebAssembly.Module, got undefined'],
+    [{ simd, relaxed: {} }, '"relaxed" expected WebAssembly.Module, got {}'],
+  ])('%o are refused, and nothing changes', (modules, message) => {
+    expect(() => useKernelModules(modules as never)).toThrow(new TypeError(message));
+    expect(kernelModule('simd')).not.toBe(simd);
+  });
+
+  test('take the place of the bytes inside, except over shared memory, which a module must declare', () => {
+    useKernelModules({ simd });
+    expect(kernelModule('simd')).toBe(simd);
+    expect(kernelModule('simd', true)).not.toBe(simd);
+  });
+});
