@@ -25,7 +25,7 @@ const LEAST_GAIN = 1.2;
 
 interface NodeProcess {
   readonly arch?: string;
-  readonly versions?: { readonly v8?: string };
+  readonly versions?: { readonly v8?: string; readonly bun?: string };
   getBuiltinModule?(name: string): unknown;
 }
 
@@ -41,11 +41,13 @@ function tryTurbo(): TurboAnswer {
   const { process } = globalThis as { process?: NodeProcess };
   const v8 = process?.getBuiltinModule?.('node:v8') as { setFlagsFromString(flag: string): void } | undefined;
   const version = Number.parseInt(process?.versions?.v8 ?? '0', 10);
-  if (v8 === undefined || version < FIRST_V8) return no('needs Node 24 or later');
+  // Bun reports a V8 version, but runs on another engine.
+  const isNode = v8 !== undefined && process?.versions?.bun === undefined;
+  if (!isNode || version < FIRST_V8) return no('needs Node 24 or later');
   if (process?.arch !== 'x64') return no(`needs an x64 processor, this one is ${process?.arch}`);
   if (!hasRelaxedSimd()) return no('needs relaxed SIMD');
-  v8.setFlagsFromString(FLAG);
   try {
+    v8.setFlagsFromString(FLAG);
     if (!isCorrect()) return no('the self-test gave other results than the plain build');
     const gain = rate('turbo') / rate('relaxed');
     if (gain < LEAST_GAIN) return no(`the self-test ran at ${gain.toFixed(2)} times the speed without it`);
