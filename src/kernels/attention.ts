@@ -17,8 +17,11 @@ import { type PackedWeights, packWeights } from './packed.ts';
 import { softmax } from './softmax.ts';
 import { expectContiguous, expectShape, type Tensor } from './tensor.ts';
 
-/** Queries of a block, and keys that are packed together: a product of the two runs at full speed. */
-const QUERY_BLOCK = 128;
+/**
+ * Queries of a block, and keys that are packed together: a product of the two runs at full speed. More queries compute more
+ * that the causal mask then drops: 128 reach 69 % of the matmul's rate (1024 tokens, Node 20), 96 reach 75 %.
+ */
+const QUERY_BLOCK = 96;
 const KEY_BLOCK = KC;
 
 export interface AttentionOptions {
