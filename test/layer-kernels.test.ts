@@ -77,6 +77,20 @@ function worst(values: ArrayLike<number>, actual: Float32Array, exact: (x: numbe
   return [largest, at];
 }
 
+test('tanh and erf never leave [-1, 1], and gelu never passes x', () => {
+  const on = createArena();
+  const n = 1 << 16;
+  const values = Float32Array.from({ length: n }, (_, i) => ((i - n / 2) / n) * 22);
+  const x = on.tensor('f32', [n]).set(values);
+  const y = on.tensor('f32', [n]);
+  for (const bounded of [tanh, erf]) {
+    bounded(x, y);
+    expect(y.toFloat32().every((value) => Math.abs(value) <= 1)).toBe(true);
+  }
+  gelu(x, y);
+  expect(y.toFloat32().every((value, i) => value <= Math.max(0, values[i]!))).toBe(true);
+});
+
 describe('vector functions', () => {
   const functions = [
     { name: 'exp', kernel: exp, exact: exactExp, bound: 2.5, from: -105, to: 90 },
@@ -114,6 +128,19 @@ describe('vector functions', () => {
         expect(y[7]).toBe(Infinity);
         expect(y[8]).toBeNaN();
       }
+    }
+  });
+
+  test('gelu is within 4 ulp above 0 and 8 ulp of x / 2 below', () => {
+    const values = Float32Array.from({ length: 200_000 }, (_, i) => (i - 100_000) / 12_500);
+    for (const owner of arenas) {
+      const actual = apply(owner, values, (x, out) => gelu(x, out));
+      actual.forEach((y, i) => {
+        const x = values[i]!;
+        const exact = (x * (1 + erfValue(x / Math.SQRT2))) / 2;
+        const step = x > 0 ? ulps(y, exact) / 4 : Math.abs(y - exact) / (8 * 2 ** (Math.floor(Math.log2(-x / 2)) - 23));
+        if (x !== 0 && !(step <= 1)) expect.fail(`${owner.build}: gelu(${x}) is ${y}`);
+      });
     }
   });
 

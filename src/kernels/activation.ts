@@ -7,7 +7,7 @@
  * | tanh     |                             | 6 ulp                                                                |
  * | erf      |                             | 8 ulp                                                                |
  * | silu     | x / (1 + e^-x)              | 4.5 ulp for x > -88; 0 below, where the value is under 1e-36         |
- * | gelu     | x (1 + erf(x / sqrt 2)) / 2 | 8 ulp of x / 2 where erf is near -1                                  |
+ * | gelu     | x (1 + erf(x / sqrt 2)) / 2 | 4 ulp for x > 0; below, 8 ulp of x / 2; 0 from x = -5.4 down         |
  * | geluTanh | x (1 + tanh u) / 2          | as silu; its argument's rounding adds 2^-24 times the argument       |
  *
  * with u = sqrt(2 / pi) (x + 0.044715 x^3). A NaN gives NaN; silu and gelu of -infinity give NaN, as their formulas do.
