@@ -122,7 +122,7 @@ function bench({ filter, build, json = false }: BenchFlags): void {
 }
 
 function report(build: string, peak: number, rows: readonly BenchRow[]): string {
-  const head = `kernels of the ${build} build, one thread; arithmetic limit ${significant(peak)} GFLOP/s\n\n`;
+  const head = `kernels of the ${build} build, one thread; arithmetic limit ${significant(peak)} GFLOP/s of 128-bit operations\n\n`;
   return (
     head +
     table(rows, [
