@@ -163,6 +163,8 @@ describe('run', () => {
     expect(maxRelError).toBeGreaterThan(0);
     expect(maxRelError).toBeLessThanOrEqual(errorBound);
     expect(maxRelError).toBeLessThan(dtype === 'f32' ? 1e-5 : 0.03);
+    // A bound that grows can no longer fail: 1.5 u sqrt(D) of the largest layer here.
+    expect(errorBound).toBeLessThan(dtype === 'f32' ? 1.5e-5 : 0.06);
     expect(breakdown.reduce((sum, row) => sum + row.timeNs, 0)).toBeCloseTo(timeNs, 3);
     const bytes = (tokens as number) * hidden * (dtype === 'f32' ? 4 : 2);
     const sent = (2 * (tp - 1) * bytes) / tp;

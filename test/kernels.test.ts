@@ -13,6 +13,7 @@ import {
 } from '../src/kernels/index.ts';
 import { bf16Code, bf16Value } from '../src/kernels/reference/formats.ts';
 import { philox } from '../src/kernels/reference/random.ts';
+import { pick } from './fixtures/pick.ts';
 
 const arena = createArena();
 
@@ -255,17 +256,3 @@ describe('arena and tensors', () => {
     expect(() => arena.tensor('f32', [2, -1])).toThrow('"shape[1]" expected integer');
   });
 });
-
-function pick(
-  values: Float32Array,
-  cols: number,
-  row0: number,
-  row1: number,
-  col0: number,
-  col1: number,
-): Float32Array {
-  const rows = Array.from({ length: row1 - row0 }, (_, r) => [
-    ...values.slice((row0 + r) * cols + col0, (row0 + r) * cols + col1),
-  ]);
-  return Float32Array.from(rows.flat());
-}

@@ -17,6 +17,7 @@ import {
   type Tensor,
 } from '../src/kernels/index.ts';
 import { matmulReference } from '../src/kernels/reference/matmul.ts';
+import { pick } from './fixtures/pick.ts';
 
 const arena = createArena();
 const OPERANDS = ['f32', 'bf16', 'f16', 'f8e4m3', 'f8e4m3fn', 'f8e5m2', 'f8e3m4', 'i8'] as const;
@@ -308,20 +309,6 @@ describe('matmulInt8', () => {
     );
   });
 });
-
-function pick(
-  values: Float32Array,
-  cols: number,
-  row0: number,
-  row1: number,
-  col0: number,
-  col1: number,
-): Float32Array {
-  const rows = Array.from({ length: row1 - row0 }, (_, r) => [
-    ...values.slice((row0 + r) * cols + col0, (row0 + r) * cols + col1),
-  ]);
-  return Float32Array.from(rows.flat());
-}
 
 function transposed(values: Float32Array, rows: number, cols: number): Float32Array {
   return Float32Array.from(values, (_, i) => values[(i % rows) * cols + Math.floor(i / rows)]!);
