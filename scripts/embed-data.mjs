@@ -1,6 +1,6 @@
 /**
  * Compiles data/ into TypeScript modules, so that the library needs no file system (it also runs in a browser):
- *   src/hardware/data.gen.ts   chips, cores, systems, prices, power, sources
+ *   src/hardware/data.gen.ts   chips, cores, systems, prices, power, sources, fitted constants
  *   src/models/presets.gen.ts  models
  * The output depends on the files alone: entries sorted by file name, compact JSON. The values are `unknown` on
  * purpose: the schemas of src/hardware check them when they are first used.
@@ -46,6 +46,7 @@ export function embedData(rootUrl) {
     prices: readJson(new URL('prices.json', data)),
     power: readJson(new URL('power.json', data)),
     sources: readJson(new URL('sources.json', data)),
+    fitted: readJson(new URL('fitted.json', data)),
   });
   writeModule(new URL('src/models/presets.gen.ts', rootUrl), { models: readFolder(new URL('models/', data)) });
 }
