@@ -19,6 +19,17 @@ export {
 } from './core/engines.ts';
 export { type Operator, type OperatorKind, operatorFlops } from './core/operator.ts';
 export {
+  type ClusterClasses,
+  clusterClasses,
+  fabricClasses,
+  type LinkClass,
+  linkClasses,
+  type NodeClass,
+  nodeClasses,
+  type RankClass,
+  rankClasses,
+} from './fabric/classes.ts';
+export {
   appendClosRoute,
   buildClos,
   type Clos,
@@ -42,6 +53,9 @@ export {
 } from './fabric/cluster.ts';
 export { applyFaults, degradeTopology } from './fabric/degrade.ts';
 export { type Fault, parseFault } from './fabric/faults.ts';
+export { edgeDisjointRings, ringBandwidth } from './fabric/hamiltonian.ts';
+export { hypercubeOrder } from './fabric/hypercube.ts';
+export { type FabricMetrics, fabricMetrics, networkBisection } from './fabric/metrics.ts';
 export { clusterLinkName, findLinks, type NamedLink } from './fabric/names.ts';
 export { ringOrder } from './fabric/rings.ts';
 export { appendRoute, hops, longestRoute, pathCount, type Route, route, routes } from './fabric/routes.ts';
