@@ -61,6 +61,7 @@ export { ringOrder } from './fabric/rings.ts';
 export { appendRoute, hops, longestRoute, pathCount, type Route, route, routes } from './fabric/routes.ts';
 export { buildTopology, type LinkRate, linkName, type Topology } from './fabric/topology.ts';
 export { type Counter, type Slice, type Timeline, type Track, writePerfetto } from './formats/perfetto.ts';
+export { alternativeNames, chooseAlternatives } from './hardware/alternatives.ts';
 export {
   type CatalogueEntry,
   catalogueEntry,
@@ -77,6 +78,7 @@ export {
   prices,
   systemFromJson,
   systems,
+  withAlternatives,
 } from './hardware/catalog.ts';
 export type * from './hardware/spec.ts';
 export * from './kernels/index.ts';
