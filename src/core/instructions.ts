@@ -115,6 +115,6 @@ export type InstructionOf<K extends Opcode> = Operands & { readonly op: K; reado
 export type Instruction = { [K in Opcode]: InstructionOf<K> }[Opcode];
 
 /** Whether TensorE adds to PSUM in the iteration in which the loops have these values. */
-export function accumulates(accumulate: Accumulate, valueOf: (index: Index) => number): boolean {
-  return typeof accumulate === 'boolean' ? accumulate : accumulate.some((index) => valueOf(index) > 0);
+export function accumulates(accumulate: Accumulate, evaluate: (index: Index) => number): boolean {
+  return typeof accumulate === 'boolean' ? accumulate : accumulate.some((index) => evaluate(index) > 0);
 }

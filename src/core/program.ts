@@ -204,7 +204,13 @@ export class ProgramBuilder {
     this.#add('activation', 'ScalarE', reduced ? [out, reduced] : [out], [x, ...vectors], { fn, scale, bias });
   }
 
-  tensorTensor(out: TileView, a: TileView, alu: AluOperator, b: TileView, engine: 'VectorE' | 'GpSimdE' = 'VectorE') {
+  tensorTensor(
+    out: TileView,
+    a: TileView,
+    alu: AluOperator,
+    b: TileView,
+    engine: 'VectorE' | 'GpSimdE' = 'VectorE',
+  ): void {
     this.#add('tensor_tensor', engine, [out], [a, b], { alu });
   }
 
@@ -229,7 +235,12 @@ export class ProgramBuilder {
     this.#add('tensor_scalar', engine, [out], [x, ...vectors], { alu0, operand0, alu1, operand1, reverse0 });
   }
 
-  tensorReduce(out: TileView, alu: 'add' | 'max' | 'min', x: TileView, { negate = false } = {}): void {
+  tensorReduce(
+    out: TileView,
+    alu: 'add' | 'max' | 'min',
+    x: TileView,
+    { negate = false }: { readonly negate?: boolean } = {},
+  ): void {
     this.#add('tensor_reduce', 'VectorE', [out], [x], { alu, negate });
   }
 
