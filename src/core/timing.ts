@@ -7,7 +7,8 @@
  *     ScalarE   max(64, N), twice the rate for 16 bits and less on v4; + 64 with a reduction
  *     VectorE   table below: N / elements per cycle and partition
  *     GpSimdE   max(64, N); iota and affine_select 150 + N
- *     DMA       one descriptor for each contiguous run, dealt to the 16 engines; each takes max(least time, bytes / engine rate)
+ *     DMA       one descriptor for each contiguous run, dealt to the 16 engines; each takes its queue for
+ *               max(least time, bytes / engine rate), and its engine for max(64, bytes) / engine rate
  *
  * Results are visible `staticOverhead` cycles after the engine has let go of the instruction: what depends on it waits that
  * long; what does not, follows at once.
@@ -27,6 +28,8 @@ const GPSIMD_OVERHEAD = 150;
 const RECIPROCAL = 8;
 const SCAN = 2;
 const BN_AGGREGATE = 13 / 3;
+/** Least bytes that a DMA moves for a descriptor. */
+const BEAT = 64;
 /** quantize_mx takes four elements of a partition at once. */
 const QUANTIZE_RATE = 4;
 
@@ -201,9 +204,10 @@ function dmaTiming(core: CoreSpec, instruction: Instruction, dma: DmaRates): Ins
   const perDescriptor = Math.max(dma.descriptorTime, descriptorBytes / engineRate);
   const slowdown = instruction.op === 'dma_transpose' ? 1 / transposeRate(core, x) : 1;
   return {
-    // Descriptors go round the engines; the last round may leave some of them to other queues.
+    // Descriptors go round the engines, one of a queue at a time on each. The least time of one is latency: other queues use the
+    // engine meanwhile, so it takes the queue but not the engines.
     occupancy: toPicoseconds(Math.ceil(most / engines) * perDescriptor * slowdown),
-    service: toPicoseconds((most / engines) * perDescriptor * slowdown),
+    service: toPicoseconds(((most * Math.max(BEAT, descriptorBytes)) / dma.bandwidth) * slowdown),
     latency: 0,
     load: 0,
     hbmRead: x.kind === 'hbm' ? bytesOf(x) : 0,
