@@ -23,18 +23,18 @@ import type {
 } from './measurement.ts';
 
 /** Bytes of an element, and which of the chip's peak rates multiplies it: the first that the chip states. */
-const FORMATS: Readonly<Record<string, { readonly bytes: number; readonly peaks: readonly PeakFormat[] }>> = {
-  fp32: { bytes: 4, peaks: ['f32'] },
-  tf32: { bytes: 4, peaks: ['tf32'] },
-  fp16: { bytes: 2, peaks: ['f16'] },
-  bf16: { bytes: 2, peaks: ['bf16'] },
-  fp8: { bytes: 1, peaks: ['fp8'] },
-  mxfp8: { bytes: 1, peaks: ['mxfp8', 'fp8'] },
-  nvfp4: { bytes: 0.5, peaks: ['fp4'] },
-  mxfp4: { bytes: 0.5, peaks: ['mxfp4', 'fp4'] },
-  int8: { bytes: 1, peaks: ['int8'] },
-  uint8: { bytes: 1, peaks: ['int8'] },
-};
+const FORMATS: ReadonlyMap<string, { readonly bytes: number; readonly peaks: readonly PeakFormat[] }> = new Map([
+  ['fp32', { bytes: 4, peaks: ['f32'] }],
+  ['tf32', { bytes: 4, peaks: ['tf32'] }],
+  ['fp16', { bytes: 2, peaks: ['f16'] }],
+  ['bf16', { bytes: 2, peaks: ['bf16'] }],
+  ['fp8', { bytes: 1, peaks: ['fp8'] }],
+  ['mxfp8', { bytes: 1, peaks: ['mxfp8', 'fp8'] }],
+  ['mxfp4', { bytes: 0.5, peaks: ['mxfp4', 'fp4'] }],
+  ['nvfp4', { bytes: 0.5, peaks: ['fp4'] }],
+  ['int8', { bytes: 1, peaks: ['int8'] }],
+  ['uint8', { bytes: 1, peaks: ['int8'] }],
+]);
 
 /** Operations, and elements read and written once, of a kernel; undefined for an operator that is not in the table. */
 function kernelWork({ op, dims, causal = false }: KernelCase): { flops: Flops; elements: number } | undefined {
@@ -97,7 +97,9 @@ function kernelWork({ op, dims, causal = false }: KernelCase): { flops: Flops; e
 
 /** Peak of the whole chip for a number format, in operations per second; undefined if nobody states it. */
 function peakRate({ core, cores, peak }: ChipSpec, dtype: string): FlopsPerSecond | undefined {
-  const rate = FORMATS[dtype]?.peaks.map((format) => peak[format]).find((value) => typeof value === 'number');
+  const rate = FORMATS.get(dtype)
+    ?.peaks.map((format) => peak[format])
+    .find((value) => typeof value === 'number');
   if (rate === undefined || rate === null) return undefined;
   if (core?.tensor == null || cores === null || typeof peak.bf16 !== 'number') return rate;
   const { rows, columns, clock } = core.tensor;
@@ -106,7 +108,7 @@ function peakRate({ core, cores, peak }: ChipSpec, dtype: string): FlopsPerSecon
 
 function kernelBaseline({ case: ran }: KernelQuestion, { chip }: SystemSpec): number | undefined {
   const work = kernelWork(ran);
-  const bytes = FORMATS[ran.dtype]?.bytes;
+  const bytes = FORMATS.get(ran.dtype)?.bytes;
   const { bandwidth } = chip.memory;
   const peak = work?.flops === 0 ? Infinity : peakRate(chip, ran.dtype);
   if (work === undefined || bytes === undefined || bandwidth === null || peak === undefined) return undefined;
@@ -164,7 +166,7 @@ function trainingBaseline({ system, case: ran }: TrainingQuestion, { chip }: Sys
 
 function inferenceBaseline({ system, case: ran, metric }: InferenceQuestion, { chip }: SystemSpec): number | undefined {
   const peak = peakRate(chip, ran.computeDtype);
-  const bytes = FORMATS[ran.weightDtype]?.bytes;
+  const bytes = FORMATS.get(ran.weightDtype)?.bytes;
   const { bandwidth } = chip.memory;
   if (peak === undefined || bytes === undefined || bandwidth === null) return undefined;
   const { activated } = weightCounts(ran.model);

@@ -192,10 +192,11 @@ function fit(evaluator: Evaluator, axes: readonly Axis[], samples: readonly Samp
     least = best.value;
     evaluator.accept(moved(places));
   };
+  let reach = 1;
   for (let sweep = 0; sweep < MAX_SWEEPS; sweep++) {
     const before = { least, places };
     // The first two sweeps look everywhere, the later ones nearer and nearer.
-    const reach = sweep < 2 ? 1 : 2 ** (1 - sweep);
+    if (sweep > 1) reach /= 2;
     axes.forEach((_, axis) => {
       const place = places[axis]!;
       const unit = axes.map((_, i) => (i === axis ? 1 : 0));

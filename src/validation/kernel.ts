@@ -1,5 +1,6 @@
 /** A measured kernel as the case that the operator clock times, on the cores that it ran on. */
 
+import { expectOneOf } from '../base/errors.ts';
 import type { OperandFormat, OperatorCase, OperatorName } from '../core/operator-case.ts';
 import { operatorClock } from '../core/operator-clock.ts';
 import { findSystem } from '../hardware/catalog.ts';
@@ -7,14 +8,26 @@ import type { Constants } from '../hardware/fitted.ts';
 import type { KernelCase, KernelQuestion } from './measurement.ts';
 import type { Predict } from './predict.ts';
 
-/** Measurements' names of number formats where they differ from ours. */
-const FORMATS: Readonly<Record<string, OperandFormat>> = { fp32: 'f32', fp16: 'f16' };
+/** Number formats by the measurements' names. */
+const FORMATS: ReadonlyMap<string, OperandFormat> = new Map([
+  ['fp32', 'f32'],
+  ['tf32', 'tf32'],
+  ['fp16', 'f16'],
+  ['bf16', 'bf16'],
+  ['fp8', 'fp8'],
+  ['mxfp8', 'mxfp8'],
+  ['mxfp4', 'mxfp4'],
+  ['nvfp4', 'nvfp4'],
+  ['int8', 'int8'],
+  ['uint8', 'uint8'],
+  ['int32', 'int32'],
+]);
 
 function format(name: string): OperandFormat {
-  return FORMATS[name] ?? (name as OperandFormat);
+  return FORMATS.get(name) ?? expectOneOf('dtype', name, [...FORMATS.keys()] as OperandFormat[]);
 }
 
-/** The operator; a name or format that no clock knows is its business to refuse. */
+/** The operator; a name that the clock doesn't know is its business to refuse. */
 export function operatorOf(ran: KernelCase): OperatorCase {
   return {
     op: ran.op as OperatorName,
