@@ -57,6 +57,7 @@ export { edgeDisjointRings, ringBandwidth } from './fabric/hamiltonian.ts';
 export { hypercubeOrder } from './fabric/hypercube.ts';
 export { type FabricMetrics, fabricMetrics, networkBisection } from './fabric/metrics.ts';
 export { clusterLinkName, findLinks, type NamedLink } from './fabric/names.ts';
+export { randomDeadLinks } from './fabric/random-faults.ts';
 export { ringOrder } from './fabric/rings.ts';
 export { appendRoute, hops, longestRoute, pathCount, type Route, route, routes } from './fabric/routes.ts';
 export { buildTopology, type LinkRate, linkName, type Topology } from './fabric/topology.ts';
