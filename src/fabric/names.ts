@@ -62,11 +62,11 @@ function findInside(cluster: Cluster, from: string, to: string): NamedLink[] {
     .map((link) => ({ link: first + link, part: 1 }));
 }
 
-/** The links to look through: those at the ports of the chip that one end is; in a graph, all. */
+/** The links to look through: those at the ports of the chip at the start, or below a switch; in a graph, all. */
 function linksAt({ fabric, chips, from, linkAtPort }: Topology, start: number, end: number): number[] {
   if (fabric.type === 'graph') return Array.from(from.keys());
   const ports = linkAtPort.length / chips;
-  const chip = Math.min(start, end);
+  const chip = start < chips ? start : end;
   return Array.from(linkAtPort.subarray(chip * ports, (chip + 1) * ports)).filter((link) => link !== -1);
 }
 
