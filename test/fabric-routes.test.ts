@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { ModelError } from '../src/base/errors.ts';
 import { edgeDisjointRings, ringBandwidth } from '../src/fabric/hamiltonian.ts';
 import { hypercubeOrder } from '../src/fabric/hypercube.ts';
 import { fabricMetrics } from '../src/fabric/metrics.ts';
@@ -188,6 +189,34 @@ describe('a graph', () => {
     [{ chips: 2, links: new Array(70_000).fill(link(0, 1, 1)) }, 'links: '],
   ])('%j is refused', (graph, message) => {
     expect(() => fabricFromJson({ type: 'graph', ...graph }, 'mine.json')).toThrow(message);
+  });
+});
+
+describe('any JSON as a fabric', () => {
+  test('is a fabric or one error that names the file', () => {
+    const rows = fc.array(
+      fc.record({ from: fc.nat(5), to: fc.nat(5), bandwidthGBps: fc.double(), latencyNs: fc.double() }),
+    );
+    const graph = fc.record({ type: fc.constant('graph'), chips: fc.nat(5), switches: fc.integer(), links: rows });
+    fc.assert(
+      fc.property(fc.oneof(fc.jsonValue(), graph), (json) => {
+        try {
+          buildTopology(fabricFromJson(json, 'any.json'), fabricSize(fabricFromJson(json, 'any.json')), ON_CHIP);
+        } catch (error) {
+          expect(error).toBeInstanceOf(ModelError);
+          expect((error as ModelError).path).toContain('any.json');
+        }
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test('sizes beyond a million chips are refused before anything is built', () => {
+    const size = { value: 1024, unit: 'count', source: 'x', kind: 'derived' };
+    const rate = { bandwidth: { ...size, unit: 'GB/s' }, latency: { ...size, unit: 'ns' } };
+    const cube = ['x', 'y', 'z'].map((name) => ({ name, size, wrap: true, ...rate }));
+    expect(() => fabricFromJson({ type: 'torus', dimensions: cube }, 'cube.json')).toThrow('at most 1048576 chips');
+    expect(fabricSize(fabricFromJson({ type: 'torus', dimensions: cube.slice(1) }, 'plane.json'))).toBe(2 ** 20);
   });
 });
 
