@@ -72,7 +72,8 @@ export {
   type Calibration,
   calibrate,
 } from './validation/calibrate.ts';
-export { MEASUREMENT_KINDS, type Measurement, type MeasurementKind } from './validation/measurement.ts';
+export type * from './validation/measurement.ts';
+export { MEASUREMENT_KINDS } from './validation/measurement.ts';
 export { measurements, parseMeasurements } from './validation/schema.ts';
 export {
   type ErrorSummary,

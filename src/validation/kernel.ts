@@ -28,7 +28,7 @@ function format(name: string): OperandFormat {
 }
 
 /** The operator; a name that the clock doesn't know is its business to refuse. */
-export function operatorOf(ran: KernelCase): OperatorCase {
+function operatorOf(ran: KernelCase): OperatorCase {
   return {
     op: ran.op as OperatorName,
     dims: ran.dims,
