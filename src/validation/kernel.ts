@@ -23,17 +23,18 @@ const FORMATS: ReadonlyMap<string, OperandFormat> = new Map([
   ['int32', 'int32'],
 ]);
 
-function format(name: string): OperandFormat {
+/** @throws RangeError that lists the formats if `name` is none of them. */
+export function formatOf(name: string): OperandFormat {
   return FORMATS.get(name) ?? expectOneOf('dtype', name, [...FORMATS.keys()] as OperandFormat[]);
 }
 
 /** The operator; a name that the clock doesn't know is its business to refuse. */
-function operatorOf(ran: KernelCase): OperatorCase {
+export function operatorOf(ran: KernelCase): OperatorCase {
   return {
     op: ran.op as OperatorName,
     dims: ran.dims,
-    dtype: format(ran.dtype),
-    ...(ran.outDtype !== undefined && { outDtype: format(ran.outDtype) }),
+    dtype: formatOf(ran.dtype),
+    ...(ran.outDtype !== undefined && { outDtype: formatOf(ran.outDtype) }),
     ...(ran.causal !== undefined && { causal: ran.causal }),
     ...(ran.operandsIn === 'sbuf' && { resident: ['a', 'b'] as const }),
     implementation: ran.implementation,
