@@ -4,6 +4,7 @@
  * families.ts lists as not counted.
  */
 import { ModelError } from '../base/errors.ts';
+import type { Shard } from './graph.ts';
 import type { AttentionSpec, LayerKind, MlpSpec, ModelSpec } from './spec.ts';
 
 /** Of one layer. */
@@ -17,7 +18,7 @@ export interface LayerParameters {
   /** The two norms of the layer. */
   readonly norms: number;
   readonly total: number;
-  /** What one token meets: `total` with topK of the experts. */
+  /** What one token meets: `total` with topK of the experts, wherever they are. */
   readonly active: number;
 }
 
@@ -47,53 +48,81 @@ export function normParameters({ norm }: Pick<ModelSpec, 'norm'>, width: number)
   return norm === 'rmsnorm' ? width : 2 * width;
 }
 
-function attentionParameters(attention: AttentionSpec, hidden: number): number {
-  const output = valueWidth(attention) * hidden;
+export interface RankHeads {
+  readonly heads: number;
+  /** 1 for latent attention, whose latent vector every rank has. */
+  readonly kvHeads: number;
+}
+
+/**
+ * Heads of the fullest of `tp` ranks; a multiple of its KV heads. Heads that tp doesn't divide are padded, and KV heads
+ * fewer than ranks are copied to every rank whose query heads need them.
+ */
+export function rankHeads(attention: AttentionSpec, tp: number): RankHeads {
+  const heads = Math.ceil(attention.heads / tp);
+  if (attention.kind === 'mla') return { heads, kvHeads: 1 };
+  const kvHeads = Math.ceil(attention.kvHeads / tp);
+  return { heads: Math.ceil(heads / kvHeads) * kvHeads, kvHeads };
+}
+
+function attentionParameters(attention: AttentionSpec, hidden: number, tp: number): number {
+  const { heads, kvHeads } = rankHeads(attention, tp);
   if (attention.kind === 'gqa') {
-    const { heads, kvHeads, headDim, qkvBias, outputBias, qkNorm, sinks } = attention;
+    const { headDim, qkvBias, outputBias, qkNorm, sinks } = attention;
     const qkv = (heads + 2 * kvHeads) * headDim;
     const biases = (qkvBias ? qkv : 0) + (outputBias ? hidden : 0);
+    const output = heads * headDim * hidden;
     return hidden * qkv + output + biases + (qkNorm === 'weighted' ? 2 * headDim : 0) + (sinks ? heads : 0);
   }
-  const { heads, queryRank, kvRank, nopeHeadDim, ropeHeadDim, valueHeadDim } = attention;
-  const width = queryWidth(attention);
+  const { queryRank, kvRank, nopeHeadDim, ropeHeadDim, valueHeadDim } = attention;
+  const width = heads * (nopeHeadDim + ropeHeadDim);
   // The latent vectors have an RMSNorm each.
   const query = queryRank === null ? hidden * width : hidden * queryRank + queryRank + queryRank * width;
   const kv = hidden * (kvRank + ropeHeadDim) + kvRank + kvRank * heads * (nopeHeadDim + valueHeadDim);
-  return query + kv + output;
+  return query + kv + heads * valueHeadDim * hidden;
 }
 
-/** Of an MLP of width `ffn`: one expert, all shared ones together, or a dense layer. */
-function ffnParameters({ gated, bias }: MlpSpec, hidden: number, ffn: number): number {
-  const into = gated ? 2 * ffn : ffn;
-  return hidden * into + ffn * hidden + (bias ? into + hidden : 0);
+/** Of an MLP of width `ffn`: one expert, all shared ones together, or a dense layer; cut `ways` ways. */
+function ffnParameters({ gated, bias }: MlpSpec, hidden: number, ffn: number, ways: number): number {
+  const own = Math.ceil(ffn / ways);
+  const into = gated ? 2 * own : own;
+  return hidden * (into + own) + (bias ? into + hidden : 0);
 }
 
+/** How weights are cut: tp for attention, dense and shared MLPs; experts over ep ranks, each of them over expertTp. */
+type Cut = Pick<Shard, 'tp' | 'ep' | 'expertTp'>;
+const WHOLE: Cut = { tp: 1, ep: 1, expertTp: 1 };
+
+/**
+ * Of a layer; with a `cut`, of its share on the fullest rank. What no matrix product cuts is on every rank: norms, biases
+ * of row-cut matrices, the router, the projections into latent vectors.
+ */
 export function layerParameters(
   model: Pick<ModelSpec, 'hidden' | 'norm'>,
   { attention, mlp }: LayerKind,
+  cut: Cut = WHOLE,
 ): LayerParameters {
   const { hidden } = model;
-  const attentionCount = attentionParameters(attention, hidden);
+  const attentionCount = attentionParameters(attention, hidden, cut.tp);
   const norms = 2 * normParameters(model, hidden);
-  const expert = mlp.kind === 'moe' ? ffnParameters(mlp, hidden, mlp.ffn) : 0;
-  const [experts, topK] = mlp.kind === 'moe' ? [mlp.experts, mlp.topK] : [0, 0];
-  const always = mlp.kind === 'moe' ? routerAndShared(mlp, hidden) : ffnParameters(mlp, hidden, mlp.ffn);
+  if (mlp.kind === 'dense') {
+    const dense = ffnParameters(mlp, hidden, mlp.ffn, cut.tp);
+    const total = attentionCount + norms + dense;
+    return { attention: attentionCount, mlp: dense, experts: 0, norms, total, active: total };
+  }
+  const router = hidden * mlp.experts + (mlp.routerBias ? mlp.experts : 0) + (mlp.sharedGate ? hidden : 0);
+  const always = router + (mlp.sharedFfn === 0 ? 0 : ffnParameters(mlp, hidden, mlp.sharedFfn, cut.tp));
+  const expert = ffnParameters(mlp, hidden, mlp.ffn, cut.expertTp);
+  const experts = Math.ceil(mlp.experts / cut.ep) * expert;
   const rest = attentionCount + norms + always;
   return {
     attention: attentionCount,
     mlp: always,
-    experts: experts * expert,
+    experts,
     norms,
-    total: rest + experts * expert,
-    active: rest + topK * expert,
+    total: rest + experts,
+    active: rest + mlp.topK * expert,
   };
-}
-
-function routerAndShared(mlp: MlpSpec & { kind: 'moe' }, hidden: number): number {
-  const router = hidden * mlp.experts + (mlp.routerBias ? mlp.experts : 0);
-  const shared = mlp.sharedFfn === 0 ? 0 : ffnParameters(mlp, hidden, mlp.sharedFfn);
-  return router + shared + (mlp.sharedGate ? hidden : 0);
 }
 
 /** Of what follows the last layer, without its norm; the logits' matrix apart, as it can be tied. */
