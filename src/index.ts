@@ -93,6 +93,7 @@ export * from './kernels/index.ts';
 export { type ClusterOptions, createCluster } from './machine/cluster.ts';
 export { createMachine, type Machine, placeInHbm } from './machine/machine.ts';
 export type { RankOptions } from './machine/ranks.ts';
+export { graphFlops } from './models/builder.ts';
 export {
   type DecoderConfig,
   type ModelFamily,
@@ -100,6 +101,11 @@ export {
   parseModelText,
   type RopeScaling,
 } from './models/config.ts';
+export { type OptimizerShare, optimizerGraph } from './models/edge-graph.ts';
+export { parseModelSpec, parseModelSpecText } from './models/families.ts';
+export { attentionPairs, caseFlops, type ModelFlops, modelFlops } from './models/flops.ts';
+export { FORMAT_BYTES, formatsOf } from './models/formats.ts';
+export type * from './models/graph.ts';
 export {
   type LayerShard,
   type LayerStep,
@@ -108,8 +114,21 @@ export {
   shardLayer,
   type WeightBlock,
 } from './models/layer.ts';
-export { type ParameterCounts, parameterCounts } from './models/parameters.ts';
+export {
+  embeddingGraph,
+  type GraphPart,
+  headGraph,
+  type LayerPhase,
+  layerGraph,
+  modelGraph,
+  partsFlops,
+  stageBytes,
+  stepOf,
+} from './models/model-graph.ts';
+export { type LayerParameters, type ParameterCounts, parameterCounts } from './models/parameters.ts';
 export { findEntryOfAny, findModel, type ModelPreset, modelEntry, models } from './models/presets.ts';
+export { parallelism } from './models/shard.ts';
+export type * from './models/spec.ts';
 export { chipsReport, entryReport, modelsReport, systemsReport } from './report/catalogue.ts';
 export { significant } from './report/numbers.ts';
 export { runReport } from './report/run.ts';
@@ -120,7 +139,8 @@ export {
   type Calibration,
   calibrate,
 } from './validation/calibrate.ts';
-export { MEASUREMENT_KINDS, type Measurement, type MeasurementKind } from './validation/measurement.ts';
+export type * from './validation/measurement.ts';
+export { MEASUREMENT_KINDS } from './validation/measurement.ts';
 export { measurements, parseMeasurements } from './validation/schema.ts';
 export {
   type ErrorSummary,
