@@ -20,6 +20,16 @@ import { findModel, models } from '../src/models/presets.ts';
 import { parallelism, rankEdgeParameters } from '../src/models/shard.ts';
 import { kindCounts, layerCount, type ModelSpec } from '../src/models/spec.ts';
 
+interface Configuration {
+  readonly name: string;
+  readonly layers: number;
+  readonly hidden: number;
+  readonly heads: number;
+  readonly tp: number;
+  readonly pp: number;
+  readonly interleave: number;
+  readonly microBatch: number;
+}
 const published = JSON.parse(readFileSync(new URL('../data/validation/memory/megatron.json', import.meta.url), 'utf8'));
 const spec = (id: string): ModelSpec => parseModelSpec(findModel(id).config, id);
 
@@ -78,7 +88,7 @@ describe('the tables of the Megatron papers', () => {
     expertSkew: 1,
   };
 
-  test.each(published.configurations.rows)(
+  test.each<Configuration>(published.configurations.rows)(
     'activations of a layer of $name, all techniques',
     ({ layers, hidden, heads }) => {
       const model = megatron({ layers, hidden, heads });
@@ -90,7 +100,7 @@ describe('the tables of the Megatron papers', () => {
     },
   );
 
-  test.each(published.configurations.rows)('activations of the first pipeline stage of $name', (row) => {
+  test.each<Configuration>(published.configurations.rows)('activations of the first pipeline stage of $name', (row) => {
     const { layers, hidden, heads, tp, pp, interleave, microBatch } = row;
     const model = megatron(row);
     const schedule = interleave > 1 ? ('interleaved' as const) : ('1f1b' as const);
