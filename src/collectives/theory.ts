@@ -145,8 +145,9 @@ export function theoreticalEffort(options: ScheduleOptions): Effort {
   if (collective === 'permute' || collective === 'send-recv') {
     return { steps: Math.min(1, pairs.length), volume: n * pairs.filter(([from, to]) => from !== to).length };
   }
+  if (options.algorithm === 'hierarchical') return hierarchical(options, n);
   if (ranks === 1) return { steps: collective === 'all-to-all' ? 1 : 0, volume: 0 };
-  return options.algorithm === 'hierarchical' ? hierarchical(options, n) : flat(options, n);
+  return flat(options, n);
 }
 
 function flat({ collective, algorithm, ranks, slices }: ScheduleOptions, n: number): Effort {

@@ -10,7 +10,7 @@
  * other nodes are used at once. Nodes of different sizes are not defined (AWS asks for the same local ranks on every node).
  * see: aws-neuron-sdk, neuron-runtime/explore/internode-collective-comm.rst, "Hierarchical".
  */
-import { atOnce, cutPart, inSequence, joinParts, type Part, type Phase } from '../phase.ts';
+import { atOnce, cutPart, inSequence, joinParts, NOTHING, type Part, type Phase } from '../phase.ts';
 import type { Collective } from '../schedule.ts';
 import type { Algorithm, AlgorithmOptions, Block, Exchange, Team } from './algorithm.ts';
 
@@ -48,10 +48,14 @@ function tableOf({ members, firstSwitch }: Team, options: AlgorithmOptions): Tab
   };
 }
 
-const eachNode = ({ nodes }: Table, make: (node: number) => Phase): Phase =>
-  atOnce(Array.from({ length: nodes }, (_, node) => make(node)));
-const eachPlace = ({ places }: Table, make: (place: number) => Phase): Phase =>
-  atOnce(Array.from({ length: places }, (_, place) => make(place)));
+/** All nodes at once, or all columns: nothing where a node, or a column, is a single rank. */
+const eachNode = ({ nodes, places }: Table, make: (node: number) => Phase): Phase =>
+  places === 1 ? NOTHING : atOnce(Array.from({ length: nodes }, (_, node) => make(node)));
+const eachPlace = ({ nodes, places }: Table, make: (place: number) => Phase): Phase =>
+  nodes === 1 ? NOTHING : atOnce(Array.from({ length: places }, (_, place) => make(place)));
+
+const rootColumn = (table: Table, make: (column: Team) => Phase, place: number): Phase =>
+  table.nodes === 1 ? NOTHING : make(table.column(place));
 
 /** Parts of a column, by node; and what the columns have together, by place. */
 function columnParts({ nodes, places }: Table, parts: readonly Part[], place: number): Part[] {
@@ -101,9 +105,16 @@ function allToAll(team: Team, { blocks, scratch }: Exchange, options: AlgorithmO
         return rebase(blocks(sender, target), waiting[sender * p + target]!, 'from');
       }),
   });
+  // Also with a single rank in a node or column: its blocks move to where they wait, or to the output.
   const phase = inSequence(
-    eachNode(table, (node) => intra['all-to-all']!(table.row(node), inNode(node), intraOptions)),
-    eachPlace(table, (place) => inter['all-to-all']!(table.column(place), between(place), interOptions)),
+    atOnce(
+      Array.from({ length: nodes }, (_, node) => intra['all-to-all']!(table.row(node), inNode(node), intraOptions)),
+    ),
+    atOnce(
+      Array.from({ length: places }, (_, place) =>
+        inter['all-to-all']!(table.column(place), between(place), interOptions),
+      ),
+    ),
   );
   return { ...phase, scratch: longest + (phase.scratch ?? 0) };
 }
@@ -183,7 +194,7 @@ export const hierarchical: Algorithm = {
     const table = tableOf(team, options);
     const [node, place] = [Math.floor(root / table.places), root % table.places];
     return inSequence(
-      table.inter.broadcast!(table.column(place), data, node, table.interOptions),
+      rootColumn(table, (column) => table.inter.broadcast!(column, data, node, table.interOptions), place),
       eachNode(table, (n) => table.intra.broadcast!(table.row(n), data, place, table.intraOptions)),
     );
   },
@@ -192,7 +203,7 @@ export const hierarchical: Algorithm = {
     const [node, place] = [Math.floor(root / table.places), root % table.places];
     return inSequence(
       eachNode(table, (n) => table.intra.reduce!(table.row(n), data, place, table.intraOptions)),
-      table.inter.reduce!(table.column(place), data, node, table.interOptions),
+      rootColumn(table, (column) => table.inter.reduce!(column, data, node, table.interOptions), place),
     );
   },
 };
