@@ -9,6 +9,7 @@ export type { Algorithm, AlgorithmOptions } from './collectives/algorithms/algor
 export { collectiveAlgorithms, collectivesOf } from './collectives/algorithms/registry.ts';
 export { buildSchedule, ringAllReduce, type ScheduleOptions, whyNot } from './collectives/build.ts';
 export { type BusyLink, busiestLinks, type ClockResult, executeClock, type LinkInterval } from './collectives/clock.ts';
+export { reductionErrorBound } from './collectives/error-bound.ts';
 export { algorithmBandwidth, busBandwidth, ringAllReduceTime } from './collectives/formula.ts';
 export { circularPairs, stridedGroups } from './collectives/groups.ts';
 export {
@@ -18,6 +19,8 @@ export {
   type Reduction,
   runCollective,
 } from './collectives/numeric.ts';
+export { type CollectiveProgram, programSchedule, verifyProgram } from './collectives/program.ts';
+export { type CollectiveDefinition, referenceOutputs } from './collectives/reference.ts';
 export {
   type Action,
   ADD,
@@ -29,6 +32,7 @@ export {
   type Schedule,
   type Transfers,
 } from './collectives/schedule.ts';
+export { type Effort, theoreticalEffort, theoryText } from './collectives/theory.ts';
 export { type Traffic, trafficOf } from './collectives/traffic.ts';
 export {
   ENGINES,
@@ -42,7 +46,9 @@ export { type Operator, type OperatorKind, operatorFlops } from './core/operator
 export { ringOrder } from './fabric/rings.ts';
 export { hops, route } from './fabric/routes.ts';
 export { buildTopology, type LinkRate, linkName, type Topology } from './fabric/topology.ts';
+export { parseMsccl } from './formats/msccl.ts';
 export { type Counter, type Slice, type Timeline, type Track, writePerfetto } from './formats/perfetto.ts';
+export { parseScheduleJson } from './formats/schedule-json.ts';
 export {
   type CatalogueEntry,
   catalogueEntry,

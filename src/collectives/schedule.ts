@@ -167,26 +167,40 @@ export function chunkStart(elements: number, chunks: number, index: number): num
 }
 
 /**
- * Transfers of a step that read a range which another transfer of the same step writes.
+ * Transfers of a step that read a range which a transfer of the same step writes.
  * For them the order inside the step would matter, so an executor has to save their source first. A DUPLICATE, which
- * reads what was just written, and a transfer that copies a range onto itself are not among them.
+ * reads what was just written, is not among them.
  */
 export function stepConflicts(transfers: Transfers): number[] {
   const { source, destination, sourceOffset, destinationOffset, length, action } = transfers;
-  const writesTo = new Map<number, number[]>();
-  for (let t = 0; t < length.length; t++) {
-    const writes = writesTo.get(destination[t]!);
-    if (writes) writes.push(t);
-    else writesTo.set(destination[t]!, [t]);
+  // What is written, by endpoint: ranges by their begin, with how far any of them up to there reaches.
+  const order = Array.from(length, (_, t) => t);
+  order.sort((a, b) => destination[a]! - destination[b]! || destinationOffset[a]! - destinationOffset[b]!);
+  const writes = new Map<number, { begin: number[]; reach: number[] }>();
+  for (const t of order) {
+    const known = writes.get(destination[t]!) ?? { begin: [], reach: [] };
+    writes.set(destination[t]!, known);
+    known.begin.push(destinationOffset[t]!);
+    known.reach.push(Math.max(known.reach.at(-1) ?? 0, destinationOffset[t]! + length[t]!));
   }
   const conflicts: number[] = [];
   for (let t = 0; t < length.length; t++) {
-    if (action[t] === DUPLICATE) continue;
-    const readBegin = sourceOffset[t]!;
-    const readEnd = readBegin + length[t]!;
-    const overlaps = (w: number): boolean =>
-      destinationOffset[w]! < readEnd && readBegin < destinationOffset[w]! + length[w]!;
-    if (writesTo.get(source[t]!)?.some(overlaps)) conflicts.push(t);
+    const known = writes.get(source[t]!);
+    if (known === undefined || action[t] === DUPLICATE) continue;
+    const before = countBelow(known.begin, sourceOffset[t]! + length[t]!);
+    if (before > 0 && known.reach[before - 1]! > sourceOffset[t]!) conflicts.push(t);
   }
   return conflicts;
+}
+
+/** How many of the ascending `values` are below `limit`. */
+export function countBelow(values: readonly number[], limit: number): number {
+  let low = 0;
+  let high = values.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (values[middle]! < limit) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }

@@ -28,7 +28,9 @@ interface Table {
 
 function tableOf({ members, firstSwitch }: Team, options: AlgorithmOptions): Table {
   const { groupSize: places, intra, inter, orders, interOrders, slices } = options;
-  if (places === undefined || intra === undefined || inter === undefined) throw new Error('checked by "requirement"');
+  if (places === undefined || intra === undefined || inter === undefined) {
+    throw new TypeError('"options" expected "groupSize", "intra" and "inter", got less');
+  }
   const nodes = members.length / places;
   const pick = (count: number, positionOf: (i: number) => number) =>
     Int32Array.from({ length: count }, (_, i) => members[positionOf(i)]!);
@@ -54,7 +56,7 @@ const eachNode = ({ nodes, places }: Table, make: (node: number) => Phase): Phas
 const eachPlace = ({ nodes, places }: Table, make: (place: number) => Phase): Phase =>
   nodes === 1 ? NOTHING : atOnce(Array.from({ length: places }, (_, place) => make(place)));
 
-const rootColumn = (table: Table, make: (column: Team) => Phase, place: number): Phase =>
+const rootColumn = (table: Table, place: number, make: (column: Team) => Phase): Phase =>
   table.nodes === 1 ? NOTHING : make(table.column(place));
 
 /** Parts of a column, by node; and what the columns have together, by place. */
@@ -194,7 +196,7 @@ export const hierarchical: Algorithm = {
     const table = tableOf(team, options);
     const [node, place] = [Math.floor(root / table.places), root % table.places];
     return inSequence(
-      rootColumn(table, (column) => table.inter.broadcast!(column, data, node, table.interOptions), place),
+      rootColumn(table, place, (column) => table.inter.broadcast!(column, data, node, table.interOptions)),
       eachNode(table, (n) => table.intra.broadcast!(table.row(n), data, place, table.intraOptions)),
     );
   },
@@ -203,7 +205,7 @@ export const hierarchical: Algorithm = {
     const [node, place] = [Math.floor(root / table.places), root % table.places];
     return inSequence(
       eachNode(table, (n) => table.intra.reduce!(table.row(n), data, place, table.intraOptions)),
-      rootColumn(table, (column) => table.inter.reduce!(column, data, node, table.interOptions), place),
+      rootColumn(table, place, (column) => table.inter.reduce!(column, data, node, table.interOptions)),
     );
   },
 };
