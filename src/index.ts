@@ -43,28 +43,84 @@ export {
   rankEngines,
 } from './core/engines.ts';
 export { type Operator, type OperatorKind, operatorFlops } from './core/operator.ts';
+export {
+  type ClusterClasses,
+  clusterClasses,
+  fabricClasses,
+  type LinkClass,
+  linkClasses,
+  type NodeClass,
+  nodeClasses,
+  type RankClass,
+  rankClasses,
+} from './fabric/classes.ts';
+export {
+  appendClosRoute,
+  buildClos,
+  type Clos,
+  type ClosSize,
+  type ClosTier,
+  type ClosTierSize,
+  closLinks,
+  closSize,
+  closStage,
+  meetingTier,
+} from './fabric/clos.ts';
+export {
+  appendClusterRoute,
+  type Cluster,
+  clusterLinks,
+  clusterPathCount,
+  linkBandwidth,
+  linkLatency,
+  longestClusterRoute,
+  nodeTopology,
+} from './fabric/cluster.ts';
+export { applyFaults, degradeTopology } from './fabric/degrade.ts';
+export { type Fault, parseFault } from './fabric/faults.ts';
+export { edgeDisjointRings, ringBandwidth } from './fabric/hamiltonian.ts';
+export { hypercubeOrder } from './fabric/hypercube.ts';
+export { type FabricMetrics, fabricMetrics, networkBisection } from './fabric/metrics.ts';
+export { clusterLinkName, findLinks, type NamedLink } from './fabric/names.ts';
+export { randomDeadLinks } from './fabric/random-faults.ts';
 export { ringOrder } from './fabric/rings.ts';
-export { hops, route } from './fabric/routes.ts';
+export { appendRoute, hops, longestRoute, pathCount, type Route, route, routes } from './fabric/routes.ts';
 export { buildTopology, type LinkRate, linkName, type Topology } from './fabric/topology.ts';
 export { parseMsccl } from './formats/msccl.ts';
 export { type Counter, type Slice, type Timeline, type Track, writePerfetto } from './formats/perfetto.ts';
 export { parseScheduleJson } from './formats/schedule-json.ts';
+export { alternativeNames, chooseAlternatives } from './hardware/alternatives.ts';
 export {
   type CatalogueEntry,
   catalogueEntry,
   chipFromJson,
   chips,
   defaultPrice,
+  fabricFromJson,
   facility,
   findChip,
+  findNetwork,
   findSystem,
+  networkFromJson,
+  networks,
   prices,
   systemFromJson,
   systems,
+  withAlternatives,
 } from './hardware/catalog.ts';
+export {
+  type Constants,
+  type FittedConstant,
+  type FittedLayer,
+  fittedConstants,
+  fittedList,
+} from './hardware/fitted.ts';
 export type * from './hardware/spec.ts';
 export * from './kernels/index.ts';
-export { createMachine, type Machine, placeInHbm, type RankOptions } from './machine/machine.ts';
+export { type ClusterOptions, createCluster } from './machine/cluster.ts';
+export { createMachine, type Machine, placeInHbm } from './machine/machine.ts';
+export type { RankOptions } from './machine/ranks.ts';
+export { graphFlops } from './models/builder.ts';
 export {
   type DecoderConfig,
   type ModelFamily,
@@ -72,6 +128,21 @@ export {
   parseModelText,
   type RopeScaling,
 } from './models/config.ts';
+export { type OptimizerShare, optimizerGraph } from './models/edge-graph.ts';
+export { parseModelSpec, parseModelSpecText } from './models/families.ts';
+export { attentionPairs, caseFlops, type ModelFlops, modelFlops } from './models/flops.ts';
+export { FORMAT_BYTES, formatsOf } from './models/formats.ts';
+export { modelFromFields } from './models/from-fields.ts';
+export type * from './models/graph.ts';
+export { microBatchesInFlight, type PipelineSchedule, SCHEDULES } from './models/in-flight.ts';
+export {
+  type InferenceMemoryOptions,
+  inferenceMemory,
+  kvCacheBytes,
+  kvElements,
+  kvElementsPerToken,
+  kvPositions,
+} from './models/inference-memory.ts';
 export {
   type LayerShard,
   type LayerStep,
@@ -80,12 +151,55 @@ export {
   shardLayer,
   type WeightBlock,
 } from './models/layer.ts';
-export { type ParameterCounts, parameterCounts } from './models/parameters.ts';
-export { findEntryOfAny, findModel, type ModelPreset, modelEntry, models } from './models/presets.ts';
+export {
+  checkMemory,
+  emptyMemory,
+  type MemoryUse,
+  type PreparedMemory,
+  prepareTrainingMemory,
+  type TrainingMemoryOptions,
+  type TrainingPlan,
+  trainingMemory,
+} from './models/memory.ts';
+export {
+  embeddingGraph,
+  type GraphPart,
+  headGraph,
+  type LayerPhase,
+  layerGraph,
+  modelGraph,
+  partsFlops,
+  stageBytes,
+  stepOf,
+} from './models/model-graph.ts';
+export { type LayerParameters, layerParameters, type ParameterCounts, parameterCounts } from './models/parameters.ts';
+export { findEntryOfAny, findModel, type ModelPreset, modelEntry, modelSpec, models } from './models/presets.ts';
+export { parallelism, rankEdgeParameters } from './models/shard.ts';
+export type * from './models/spec.ts';
+export { kindCounts, layerCount } from './models/spec.ts';
 export { chipsReport, entryReport, modelsReport, systemsReport } from './report/catalogue.ts';
 export { significant } from './report/numbers.ts';
 export { runReport } from './report/run.ts';
 export { type Column, table } from './report/table.ts';
+export { validationReport } from './report/validate.ts';
+export {
+  type CalibrateOptions,
+  type Calibration,
+  calibrate,
+} from './validation/calibrate.ts';
+export type * from './validation/measurement.ts';
+export { MEASUREMENT_KINDS } from './validation/measurement.ts';
+export { measurements, parseMeasurements } from './validation/schema.ts';
+export {
+  type ErrorSummary,
+  type KindSummary,
+  type PartSummary,
+  type ValidatedConstant,
+  type ValidatedRow,
+  type ValidateOptions,
+  type Validation,
+  validate,
+} from './validation/validate.ts';
 export {
   type BreakdownRow,
   errorBound,
