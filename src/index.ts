@@ -19,7 +19,6 @@ export {
   type Reduction,
   runCollective,
 } from './collectives/numeric.ts';
-export { type CollectiveProgram, programSchedule, verifyProgram } from './collectives/program.ts';
 export { type CollectiveDefinition, referenceOutputs } from './collectives/reference.ts';
 export {
   type Action,
@@ -32,6 +31,7 @@ export {
   type Schedule,
   type Transfers,
 } from './collectives/schedule.ts';
+export { type ScheduleTemplate, templateSchedule, verifyTemplate } from './collectives/template.ts';
 export { type Effort, theoreticalEffort, theoryText } from './collectives/theory.ts';
 export { type Traffic, trafficOf } from './collectives/traffic.ts';
 export {

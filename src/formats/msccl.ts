@@ -17,10 +17,10 @@
  * see: Cowan et al., "MSCCLang: Microsoft Collective Communication Language", 2023; github.com/Azure/msccl.
  */
 import { ModelError, show } from '../base/errors.ts';
-import { type CollectiveProgram, verifyProgram } from '../collectives/program.ts';
 import type { Collective, RankRanges } from '../collectives/schedule.ts';
+import { type ScheduleTemplate, verifyTemplate } from '../collectives/template.ts';
 import { assignRounds, emitRounds, type Instruction, type Place, RECEIVES, SENDS, TYPES } from './msccl-rounds.ts';
-import { MAX_PROGRAM_CHUNKS, MAX_PROGRAM_RANKS } from './schedule-json.ts';
+import { MAX_TEMPLATE_CHUNKS, MAX_TEMPLATE_RANKS } from './schedule-json.ts';
 import { parseXml, type XmlElement } from './xml.ts';
 
 const COLLECTIVE_NAMES: Readonly<Record<string, Collective>> = {
@@ -45,14 +45,14 @@ interface Buffers {
 }
 
 /**
- * The program of an MSCCL file, checked by running it. `path` names the file in errors.
+ * The schedule of an MSCCL file, checked by running it. `path` names the file in errors.
  * @throws ModelError with the line, or the rank that ends with a wrong result
  */
-export function parseMsccl(text: string, path: string): CollectiveProgram {
+export function parseMsccl(text: string, path: string): ScheduleTemplate {
   const algo = parseXml(text, path);
   const reader = new Reader(path);
   if (algo.name !== 'algo') reader.fail(algo, `<algo>, got <${algo.name}>`);
-  const ranks = reader.integer(algo, 'ngpus', 1, MAX_PROGRAM_RANKS);
+  const ranks = reader.integer(algo, 'ngpus', 1, MAX_TEMPLATE_RANKS);
   const gpus = reader.children(algo, 'gpu');
   const buffers = buffersOf(reader, algo, ranks, gpus);
   const instructions = gpus.flatMap((gpu) => blockSteps(reader, gpu, ranks, buffers));
@@ -67,7 +67,7 @@ export function parseMsccl(text: string, path: string): CollectiveProgram {
     offset: Float64Array.from({ length: ranks }, (_, rank) => buffers.start(buffer, rank)),
     length: new Float64Array(ranks).fill(buffers.size[buffer]!),
   });
-  const program = {
+  const template = {
     name: algo.attributes.get('name') ?? 'msccl',
     collective: buffers.collective,
     ranks,
@@ -78,8 +78,8 @@ export function parseMsccl(text: string, path: string): CollectiveProgram {
     output: range('o'),
     steps,
   };
-  verifyProgram(program, path);
-  return program;
+  verifyTemplate(template, path);
+  return template;
 }
 
 /** Attributes and children with errors that name the line. */
@@ -124,7 +124,7 @@ function buffersOf(reader: Reader, algo: XmlElement, ranks: number, gpus: readon
   if (ids.size !== ranks) reader.fail(algo, 'each "id" of <gpu> once, got one again');
   const first = gpus[0]!;
   const count = (name: string): number => {
-    const counts = gpus.map((gpu) => reader.integer(gpu, name, 0, MAX_PROGRAM_CHUNKS));
+    const counts = gpus.map((gpu) => reader.integer(gpu, name, 0, MAX_TEMPLATE_CHUNKS));
     // Scratch may differ, what goes in and comes out may not.
     if (name === 's_chunks') return Math.max(...counts);
     const odd = counts.findIndex((n) => n !== counts[0]);
@@ -204,11 +204,11 @@ function blockSteps(reader: Reader, gpu: XmlElement, ranks: number, buffers: Buf
 
 function instructionOf(reader: Reader, step: XmlElement, rank: number, buffers: Buffers): Instruction {
   const type = reader.oneOf(step, 'type', TYPES);
-  const count = type === 'nop' ? 0 : reader.integer(step, 'cnt', 1, MAX_PROGRAM_CHUNKS);
+  const count = type === 'nop' ? 0 : reader.integer(step, 'cnt', 1, MAX_TEMPLATE_CHUNKS);
   const place = (end: 'src' | 'dst', isUsed: boolean): Place => {
     if (!isUsed) return { rank, offset: 0 };
     const buffer = reader.oneOf(step, `${end}buf`, ['i', 'o', 's']);
-    const offset = reader.integer(step, `${end}off`, 0, MAX_PROGRAM_CHUNKS);
+    const offset = reader.integer(step, `${end}off`, 0, MAX_TEMPLATE_CHUNKS);
     const size = buffers.size[buffer]!;
     if (offset + count > size)
       reader.fail(step, `chunks below ${size} of buffer ${buffer}, got up to ${offset + count - 1}`);

@@ -15,13 +15,13 @@ import { z } from 'zod';
 import { ModelError } from '../base/errors.ts';
 import { parseJson } from '../base/json.ts';
 import { layOut } from '../collectives/layout.ts';
-import { type CollectiveProgram, verifyProgram } from '../collectives/program.ts';
 import { ADD, COPY, type Transfer } from '../collectives/schedule.ts';
+import { type ScheduleTemplate, verifyTemplate } from '../collectives/template.ts';
 import { parseData } from '../hardware/schema.ts';
 
 /** Guards against typing errors: more would not be a schedule that somebody wrote. */
-export const MAX_PROGRAM_RANKS = 4096;
-export const MAX_PROGRAM_CHUNKS = 65536;
+export const MAX_TEMPLATE_RANKS = 4096;
+export const MAX_TEMPLATE_CHUNKS = 65536;
 
 const index = z.int().min(0);
 
@@ -38,9 +38,9 @@ const schema = z.strictObject({
     'gather',
     'scatter',
   ]),
-  ranks: z.int().min(1).max(MAX_PROGRAM_RANKS),
-  chunks: z.int().min(1).max(MAX_PROGRAM_CHUNKS),
-  scratchChunks: z.int().min(0).max(MAX_PROGRAM_CHUNKS).default(0),
+  ranks: z.int().min(1).max(MAX_TEMPLATE_RANKS),
+  chunks: z.int().min(1).max(MAX_TEMPLATE_CHUNKS),
+  scratchChunks: z.int().min(0).max(MAX_TEMPLATE_CHUNKS).default(0),
   root: index.default(0),
   steps: z.array(
     z.array(
@@ -59,10 +59,10 @@ const schema = z.strictObject({
 const WHOLE_EVERYWHERE: readonly string[] = ['all-reduce', 'broadcast', 'reduce'];
 
 /**
- * The program that `text` describes, checked. `path` names the file in errors.
+ * The schedule that `text` describes, checked. `path` names the file in errors.
  * @throws ModelError that names the key and the value, or the rank that ends with a wrong result
  */
-export function parseScheduleJson(text: string, path: string): CollectiveProgram {
+export function parseScheduleJson(text: string, path: string): ScheduleTemplate {
   const { name, collective, ranks, chunks, scratchChunks, root, steps } = parseData(
     schema,
     parseJson(text, path),
@@ -83,7 +83,7 @@ export function parseScheduleJson(text: string, path: string): CollectiveProgram
     everyone,
   ]);
   const bufferChunks = elements + scratchChunks;
-  const program = {
+  const template = {
     name,
     collective,
     ranks,
@@ -110,6 +110,6 @@ export function parseScheduleJson(text: string, path: string): CollectiveProgram
       }),
     ),
   };
-  verifyProgram(program, path);
-  return program;
+  verifyTemplate(template, path);
+  return template;
 }

@@ -1,13 +1,13 @@
 /**
  * Schedules that users write: steps of transfers in units of chunks, for data of any size that the chunks divide.
- * The buffers are those of `build.ts` with one element for each chunk, unless the program says where its ranges lie.
+ * The buffers are those of `layout.ts` with one element for each chunk, unless the template says where its ranges lie.
  */
 import { expectInteger } from '../base/errors.ts';
 import { verifySchedule } from './interpret.ts';
 import type { Collective, RankRanges, Schedule, Transfer } from './schedule.ts';
 import { storedSchedule } from './schedule.ts';
 
-export interface CollectiveProgram {
+export interface ScheduleTemplate {
   readonly name: string;
   readonly collective: Collective;
   readonly ranks: number;
@@ -23,11 +23,11 @@ export interface CollectiveProgram {
 }
 
 /**
- * The program for `elements` elements of the whole.
+ * The schedule for `elements` elements of the whole.
  * @throws RangeError if the chunks do not divide `elements`
  */
-export function programSchedule(program: CollectiveProgram, elements: number): Schedule {
-  const { name, collective, ranks, chunks, bufferChunks, input, output, steps } = program;
+export function templateSchedule(template: ScheduleTemplate, elements: number): Schedule {
+  const { name, collective, ranks, chunks, bufferChunks, input, output, steps } = template;
   expectInteger('elements', elements, 0, 2 ** 48);
   const size = elements / chunks;
   if (!Number.isInteger(size)) {
@@ -59,10 +59,10 @@ export function programSchedule(program: CollectiveProgram, elements: number): S
 }
 
 /**
- * Runs the program on distinct whole numbers, one for each chunk.
+ * Runs the template on distinct whole numbers, one for each chunk.
  * @throws ModelError if it is not what it says, or too large to be run
  */
-export function verifyProgram(program: CollectiveProgram, path: string): void {
-  const { collective, ranks, root, chunks } = program;
-  verifySchedule(programSchedule(program, chunks), { collective, ranks, root, elements: chunks }, path);
+export function verifyTemplate(template: ScheduleTemplate, path: string): void {
+  const { collective, ranks, root, chunks } = template;
+  verifySchedule(templateSchedule(template, chunks), { collective, ranks, root, elements: chunks }, path);
 }

@@ -5,8 +5,8 @@ import { ModelError } from '../src/base/errors.ts';
 import { buildSchedule } from '../src/collectives/build.ts';
 import { interpretSchedule, verifySchedule } from '../src/collectives/interpret.ts';
 import { runCollective } from '../src/collectives/numeric.ts';
-import { type CollectiveProgram, programSchedule } from '../src/collectives/program.ts';
 import { referenceOutputs } from '../src/collectives/reference.ts';
+import { type ScheduleTemplate, templateSchedule } from '../src/collectives/template.ts';
 import { trafficOf } from '../src/collectives/traffic.ts';
 import { parseMsccl } from '../src/formats/msccl.ts';
 import { parseScheduleJson } from '../src/formats/schedule-json.ts';
@@ -18,17 +18,17 @@ function upTo(n: number): number[] {
 }
 
 /** The outputs on real tensors beside the definition, for data of `size` elements a chunk. */
-function expectRight(program: CollectiveProgram, size: number): void {
+function expectRight(template: ScheduleTemplate, size: number): void {
   const arena = createArena();
-  const elements = program.chunks * size;
-  const schedule = programSchedule(program, elements);
-  const inputs = upTo(program.ranks).map((rank) =>
+  const elements = template.chunks * size;
+  const schedule = templateSchedule(template, elements);
+  const inputs = upTo(template.ranks).map((rank) =>
     arena
       .tensor('f32', [schedule.input.length[rank]!])
       .set(upTo(schedule.input.length[rank]!).map((i) => ((rank * 31 + i * 7) % 23) - 11)),
   );
-  const outputs = upTo(program.ranks).map((rank) => arena.tensor('f32', [schedule.output.length[rank]!]));
-  const { collective, ranks, root } = program;
+  const outputs = upTo(template.ranks).map((rank) => arena.tensor('f32', [schedule.output.length[rank]!]));
+  const { collective, ranks, root } = template;
   const expected = referenceOutputs(
     { collective, ranks, root, elements },
     inputs.map((input) => input.toFloat32()),
@@ -56,10 +56,10 @@ describe('JSON', () => {
   const parse = (value: unknown) => parseScheduleJson(JSON.stringify(value), 'my.json');
 
   test('a ring all-reduce that a user writes is the ring all-reduce', () => {
-    const program = parse(ringOf(5));
-    expectRight(program, 3);
+    const template = parse(ringOf(5));
+    expectRight(template, 3);
     const own = buildSchedule({ collective: 'all-reduce', algorithm: 'ring', ranks: 5, elements: 500 });
-    const given = programSchedule(program, 500);
+    const given = templateSchedule(template, 500);
     expect(trafficOf(given, 2)).toEqual(trafficOf(own, 2));
     expect(upTo(8).map((s) => given.transfers(s))).toEqual(upTo(8).map((s) => own.transfers(s)));
     expect(given.algorithm).toBe('my-ring');
@@ -113,7 +113,7 @@ describe('JSON', () => {
   });
 
   test('sizes that the chunks do not divide are an error', () => {
-    expect(() => programSchedule(parse(ringOf(4)), 6)).toThrow(
+    expect(() => templateSchedule(parse(ringOf(4)), 6)).toThrow(
       '"elements" expected a multiple of the 4 chunks of my-ring',
     );
   });
@@ -178,9 +178,9 @@ describe('MSCCL', () => {
   const parse = (text: string) => parseMsccl(text, 'algo.xml');
 
   test('a ring all-reduce of fused steps runs in as many steps as ours and moves as much', () => {
-    const program = parse(mscclRing(4));
-    expectRight(program, 3);
-    const schedule = programSchedule(program, 400);
+    const template = parse(mscclRing(4));
+    expectRight(template, 3);
+    const schedule = templateSchedule(template, 400);
     expect(schedule.steps).toBe(6);
     expect(trafficOf(schedule, 1).total).toBe(2 * 3 * 400);
   });
