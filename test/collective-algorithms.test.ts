@@ -364,6 +364,23 @@ describe('rounding', () => {
   });
 });
 
+test('formats without arithmetic move as they are: scales of MX blocks, and pairs of 4-bit numbers', () => {
+  const schedule = buildSchedule({ collective: 'all-gather', algorithm: 'ring', ranks: 3, elements: 12 });
+  for (const dtype of ['e8m0', 'f4e2m1'] as const) {
+    const inputs = upTo(3).map(() => arena.tensor(dtype, [4]));
+    const outputs = upTo(3).map(() => arena.tensor(dtype, [12]));
+    inputs.forEach((input, rank) => {
+      input.bytesView().forEach((_, i, bytes) => {
+        bytes[i] = 16 * rank + i + 1;
+      });
+    });
+    runCollective(schedule, inputs, outputs);
+    const all = inputs.flatMap((input) => [...input.bytesView()]);
+    for (const output of outputs) expect([...output.bytesView()]).toEqual(all);
+    for (const tensor of [...inputs, ...outputs]) tensor.dispose();
+  }
+});
+
 describe('barrier', () => {
   test.each(['dissemination', 'mesh'])('after a %s barrier everybody has heard of everybody', (algorithm) => {
     for (const ranks of RANKS) {
@@ -440,6 +457,12 @@ describe('options', () => {
     ).toThrow('"pairs[1]" expected each destination once, got 1 again');
     expect(build({ chunk: 3 } as Partial<ScheduleOptions>)).toThrow('"options" has no option "chunk"');
     expect(() => stridedGroups(10, 4, 2)).toThrow('"ranks" expected a multiple of 4 x 2, got 10');
+  });
+
+  test('what would not fit in memory is an error', () => {
+    const mesh = buildSchedule({ collective: 'all-gather', algorithm: 'mesh', ranks: 4096, elements: 4096 });
+    expect(() => mesh.transfers(0)).toThrow('step: expected at most 8388608 transfers, got more');
+    expect(build({ collective: 'all-to-all', ranks: 2 ** 20 })).toThrow('all-to-all: expected at most');
   });
 
   test('wrong tensors are errors that name the culprit', () => {

@@ -11,7 +11,7 @@ import { layOut } from './layout.ts';
 import { atOnce, classNumbers, NOTHING, type Phase } from './phase.ts';
 import { COLLECTIVES, type Collective, type Schedule, TransferList } from './schedule.ts';
 
-/** A guard against a typing error: a step of a mesh of that many ranks would not fit in memory. */
+/** A guard against a typing error. More ranks are a matter of folding them into classes, not of listing transfers. */
 const MAX_RANKS = 2 ** 20;
 
 export interface ScheduleOptions {

@@ -19,7 +19,7 @@ import type { Algorithm, AlgorithmOptions, Exchange, Team } from './algorithms/a
 import type { ScheduleOptions } from './build.ts';
 import { checkPairs } from './groups.ts';
 import { cutPart, NOTHING, type Part, type Phase } from './phase.ts';
-import { type Collective, type RankRanges, wholeBuffers } from './schedule.ts';
+import { type Collective, chunkStart, type RankRanges, wholeBuffers } from './schedule.ts';
 
 /** What of the options says where the data lies. */
 type Sizes = Pick<ScheduleOptions, 'elements' | 'counts' | 'root' | 'pairs'>;
@@ -146,24 +146,12 @@ function layOutExchange({ elements, counts }: Sizes, ranks: number, groups: read
   const input = wholeBuffers(ranks, 0);
   const output = wholeBuffers(ranks, 0);
   const tables = groups.map((members) => {
-    const p = members.length;
-    const chunks = elements === undefined ? [] : cutPart(whole(elements), p).map((chunk) => chunk[0]?.length ?? 0);
-    const count = (i: number, j: number): number => (counts ? counts[members[i]! * ranks + members[j]!]! : chunks[j]!);
-    const from = new Float64Array(p * p);
-    const to = new Float64Array(p * p);
-    for (let i = 0; i < p; i++) {
-      let sent = 0;
-      let received = 0;
-      for (let j = 0; j < p; j++) {
-        from[i * p + j] = sent;
-        to[j * p + i] = received;
-        sent += count(i, j);
-        received += count(j, i);
-      }
-      input.length[members[i]!] = sent;
-      output.length[members[i]!] = received;
-    }
-    return { count, from, to };
+    const table = counts ? countedBlocks(members, counts, ranks) : evenBlocks(members.length, elements!);
+    members.forEach((rank, i) => {
+      input.length[rank] = table.sent(i);
+      output.length[rank] = table.received(i);
+    });
+    return table;
   });
   const most = (ranges: RankRanges): number => ranges.length.reduce((a, b) => Math.max(a, b), 0);
   const behind = most(input);
@@ -175,17 +163,60 @@ function layOutExchange({ elements, counts }: Sizes, ranks: number, groups: read
     output,
     isEmpty: scratch === 0,
     phase: (algorithm, team, g, options) => {
-      const p = team.members.length;
       const { count, from, to } = tables[g]!;
       const exchange: Exchange = {
         scratch,
         blocks: (i, j) => {
           const length = count(i, j);
-          return length === 0 ? [] : [{ from: from[i * p + j]!, to: behind + to[i * p + j]!, length }];
+          return length === 0 ? [] : [{ from: from(i, j), to: behind + to(i, j), length }];
         },
       };
       return algorithm['all-to-all']!(team, exchange, options);
     },
+  };
+}
+
+/** Of the block that position i sends to j: its length, and where it lies in i's input and in j's output. */
+interface BlockTable {
+  readonly count: (i: number, j: number) => number;
+  readonly from: (i: number, j: number) => number;
+  readonly to: (i: number, j: number) => number;
+  /** Elements of a position's whole input, and output. */
+  readonly sent: (i: number) => number;
+  readonly received: (j: number) => number;
+}
+
+function evenBlocks(p: number, elements: number): BlockTable {
+  const start = (j: number): number => chunkStart(elements, p, j);
+  const count = (j: number): number => start(j + 1) - start(j);
+  return {
+    count: (_, j) => count(j),
+    from: (_, j) => start(j),
+    to: (i, j) => i * count(j),
+    sent: () => elements,
+    received: (j) => p * count(j),
+  };
+}
+
+function countedBlocks(members: Int32Array, counts: ArrayLike<number>, ranks: number): BlockTable {
+  const p = members.length;
+  const count = (i: number, j: number): number => counts[members[i]! * ranks + members[j]!]!;
+  // Sums along the rows and down the columns, with the total behind the last.
+  const row = p + 1;
+  const from = new Float64Array(p * row);
+  const to = new Float64Array(p * row);
+  for (let i = 0; i < p; i++) {
+    for (let j = 0; j < p; j++) {
+      from[i * row + j + 1] = from[i * row + j]! + count(i, j);
+      to[i * row + j + 1] = to[i * row + j]! + count(j, i);
+    }
+  }
+  return {
+    count,
+    from: (i, j) => from[i * row + j]!,
+    to: (i, j) => to[j * row + i]!,
+    sent: (i) => from[i * row + p]!,
+    received: (j) => to[j * row + p]!,
   };
 }
 

@@ -8,7 +8,7 @@
  * A step is made when it is asked for, never stored: a ring of 512 ranks has half a million transfers, but one step of it
  * is 512, and all steps of a class load the links alike. So a clock looks at one step of each class.
  */
-import { expectInteger } from '../base/errors.ts';
+import { expectInteger, ModelError } from '../base/errors.ts';
 
 export const COLLECTIVES = [
   'all-reduce',
@@ -88,6 +88,9 @@ export interface Transfer {
   readonly action: Action;
 }
 
+/** A mesh of 2896 ranks: columns of 0.5 GB while they are collected. */
+const MAX_STEP_TRANSFERS = 2 ** 23;
+
 /** Collects the transfers of a step in columns. Empty transfers are left out: they cost nothing. */
 export class TransferList {
   readonly #source: number[] = [];
@@ -106,6 +109,9 @@ export class TransferList {
     action: Action,
   ): void {
     if (length === 0) return;
+    if (this.#length.length === MAX_STEP_TRANSFERS) {
+      throw new ModelError('CAPACITY', 'step', `expected at most ${MAX_STEP_TRANSFERS} transfers, got more`);
+    }
     this.#source.push(source);
     this.#destination.push(destination);
     this.#sourceOffset.push(sourceOffset);

@@ -12,7 +12,7 @@
  */
 import { atOnce, cutPart, inSequence, joinParts, NOTHING, type Part, type Phase } from '../phase.ts';
 import type { Collective } from '../schedule.ts';
-import type { Algorithm, AlgorithmOptions, Block, Exchange, Team } from './algorithm.ts';
+import { type Algorithm, type AlgorithmOptions, type Block, type Exchange, pairTable, type Team } from './algorithm.ts';
 
 /** The group as a table of positions: a row is a node, a column the ranks with one place in their nodes. */
 interface Table {
@@ -75,7 +75,7 @@ function allToAll(team: Team, { blocks, scratch }: Exchange, options: AlgorithmO
   const lengthOf = (i: number, j: number): number => blocks(i, j).reduce((sum, block) => sum + block.length, 0);
   // Where the block from (node, place) to `target`, itself at [toNode, toPlace], waits at (node, toPlace): all blocks for
   // one node side by side, in order of the sender, so that the second half sends and receives them in one piece.
-  const waiting = new Float64Array(p * p);
+  const waiting = pairTable(p, p);
   let longest = 0;
   for (let node = 0; node < nodes; node++) {
     for (let toPlace = 0; toPlace < places; toPlace++) {
