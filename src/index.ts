@@ -4,11 +4,36 @@
 export { ModelError, type ModelErrorCode } from './base/errors.ts';
 export { parseJson, toJson } from './base/json.ts';
 export * from './base/units.ts';
+// Collectives: schedules, algorithms, numbers.
+export type { Algorithm, AlgorithmOptions } from './collectives/algorithms/algorithm.ts';
+export { collectiveAlgorithms, collectivesOf } from './collectives/algorithms/registry.ts';
+export { buildSchedule, ringAllReduce, type ScheduleOptions, whyNot } from './collectives/build.ts';
 export { type BusyLink, busiestLinks, type ClockResult, executeClock, type LinkInterval } from './collectives/clock.ts';
+export { reductionErrorBound } from './collectives/error-bound.ts';
 export { algorithmBandwidth, busBandwidth, ringAllReduceTime } from './collectives/formula.ts';
-export { executeNumeric } from './collectives/numeric.ts';
-export { ringAllReduce } from './collectives/ring.ts';
-export { bytesReceived, bytesSent, type Collective, type Schedule, totalBytes } from './collectives/schedule.ts';
+export { circularPairs, stridedGroups } from './collectives/groups.ts';
+export {
+  type CollectiveRunOptions,
+  executeNumeric,
+  type NumericOptions,
+  type Reduction,
+  runCollective,
+} from './collectives/numeric.ts';
+export { type CollectiveDefinition, referenceOutputs } from './collectives/reference.ts';
+export {
+  type Action,
+  ADD,
+  COLLECTIVES,
+  COPY,
+  type Collective,
+  DUPLICATE,
+  type RankRanges,
+  type Schedule,
+  type Transfers,
+} from './collectives/schedule.ts';
+export { type ScheduleTemplate, templateSchedule, verifyTemplate } from './collectives/template.ts';
+export { type Effort, theoreticalEffort, theoryText } from './collectives/theory.ts';
+export { type Traffic, trafficOf } from './collectives/traffic.ts';
 export {
   ENGINES,
   type Engine,
@@ -61,7 +86,9 @@ export { randomDeadLinks } from './fabric/random-faults.ts';
 export { ringOrder } from './fabric/rings.ts';
 export { appendRoute, hops, longestRoute, pathCount, type Route, route, routes } from './fabric/routes.ts';
 export { buildTopology, type LinkRate, linkName, type Topology } from './fabric/topology.ts';
+export { parseMsccl } from './formats/msccl.ts';
 export { type Counter, type Slice, type Timeline, type Track, writePerfetto } from './formats/perfetto.ts';
+export { parseScheduleJson } from './formats/schedule-json.ts';
 export { alternativeNames, chooseAlternatives } from './hardware/alternatives.ts';
 export {
   type CatalogueEntry,
