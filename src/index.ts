@@ -18,8 +18,32 @@ export {
   rankEngines,
 } from './core/engines.ts';
 export { type Operator, type OperatorKind, operatorFlops } from './core/operator.ts';
+export {
+  appendClosRoute,
+  buildClos,
+  type Clos,
+  type ClosSize,
+  type ClosTier,
+  type ClosTierSize,
+  closLinks,
+  closSize,
+  closStage,
+  meetingTier,
+} from './fabric/clos.ts';
+export {
+  appendClusterRoute,
+  type Cluster,
+  clusterLinkName,
+  clusterLinks,
+  clusterPathCount,
+  linkBandwidth,
+  linkLatency,
+  longestClusterRoute,
+  nodeTopology,
+} from './fabric/cluster.ts';
+export type { Fault } from './fabric/faults.ts';
 export { ringOrder } from './fabric/rings.ts';
-export { hops, route } from './fabric/routes.ts';
+export { appendRoute, hops, longestRoute, pathCount, type Route, route, routes } from './fabric/routes.ts';
 export { buildTopology, type LinkRate, linkName, type Topology } from './fabric/topology.ts';
 export { type Counter, type Slice, type Timeline, type Track, writePerfetto } from './formats/perfetto.ts';
 export {
@@ -28,16 +52,22 @@ export {
   chipFromJson,
   chips,
   defaultPrice,
+  fabricFromJson,
   facility,
   findChip,
+  findNetwork,
   findSystem,
+  networkFromJson,
+  networks,
   prices,
   systemFromJson,
   systems,
 } from './hardware/catalog.ts';
 export type * from './hardware/spec.ts';
 export * from './kernels/index.ts';
-export { createMachine, type Machine, placeInHbm, type RankOptions } from './machine/machine.ts';
+export { type ClusterOptions, createCluster } from './machine/cluster.ts';
+export { createMachine, type Machine, placeInHbm } from './machine/machine.ts';
+export type { RankOptions } from './machine/ranks.ts';
 export {
   type DecoderConfig,
   type ModelFamily,
