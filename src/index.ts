@@ -33,7 +33,6 @@ export {
 export {
   appendClusterRoute,
   type Cluster,
-  clusterLinkName,
   clusterLinks,
   clusterPathCount,
   linkBandwidth,
@@ -41,7 +40,9 @@ export {
   longestClusterRoute,
   nodeTopology,
 } from './fabric/cluster.ts';
-export type { Fault } from './fabric/faults.ts';
+export { applyFaults, degradeTopology } from './fabric/degrade.ts';
+export { type Fault, parseFault } from './fabric/faults.ts';
+export { clusterLinkName, findLinks, type NamedLink } from './fabric/names.ts';
 export { ringOrder } from './fabric/rings.ts';
 export { appendRoute, hops, longestRoute, pathCount, type Route, route, routes } from './fabric/routes.ts';
 export { buildTopology, type LinkRate, linkName, type Topology } from './fabric/topology.ts';

@@ -14,7 +14,7 @@ import type { BytesPerSecond, Seconds } from '../base/units.ts';
 import type { SystemSpec } from '../hardware/spec.ts';
 import { appendClosRoute, type Clos, closLinks, closStage } from './clos.ts';
 import { appendRoute, longestRoute, pathCount } from './routes.ts';
-import { linkName, type Topology } from './topology.ts';
+import type { Topology } from './topology.ts';
 
 export interface Cluster {
   readonly system: SystemSpec;
@@ -36,6 +36,8 @@ export interface Cluster {
   readonly faultyNodes: ReadonlyMap<number, Topology>;
   /** The network between nodes; null in a cluster of one. */
   readonly scaleOut: Clos | null;
+  /** Chips whose own way into the network is dead: the chip of the same node that sends and receives for them. */
+  readonly substitutes: ReadonlyMap<number, number>;
   /** Part of its speed that a slow chip has left, 0 to 1. */
   readonly slowChips: ReadonlyMap<number, number>;
   /** How much later than the others a rank begins. */
@@ -53,7 +55,7 @@ export function clusterLinks(cluster: Cluster): number {
 }
 
 /** Id of the network's first link. */
-function networkStart({ nodes, scaleUp }: Cluster): number {
+export function networkStart({ nodes, scaleUp }: Cluster): number {
   return nodes * scaleUp.from.length;
 }
 
@@ -76,26 +78,11 @@ export function linkLatency(cluster: Cluster, link: number): Seconds {
     : scaleOut!.tiers[closStage(scaleOut!, inNetwork)]!.linkLatency;
 }
 
-/** `chip35->chip36 (x+)` inside a node, `chip35->tor`, `tor0->leaf 17` in the network. */
-export function clusterLinkName(cluster: Cluster, link: number): string {
-  const { scaleUp, scaleOut, nodes } = cluster;
-  const inNetwork = link - networkStart(cluster);
-  if (inNetwork < 0) {
-    const name = linkName(scaleUp, link % scaleUp.from.length);
-    return nodes === 1 ? name : `node${Math.floor(link / scaleUp.from.length)}: ${name}`;
-  }
-  const stage = closStage(scaleOut!, inNetwork);
-  const { ways, name } = scaleOut!.tiers[stage]!;
-  const place = Math.floor(inNetwork / 2) - scaleOut!.stageStart[stage]!;
-  const low = `${stage === 0 ? 'chip' : scaleOut!.tiers[stage - 1]!.name}${Math.floor(place / ways)}`;
-  const high = ways === 1 ? name : `${name}(${place % ways})`;
-  return inNetwork % 2 === 0 ? `${low}->${high}` : `${high}->${low}`;
-}
-
 /** A bound on the links of any path through the cluster. */
 export function longestClusterRoute(cluster: Cluster): number {
-  const tiers = cluster.scaleOut?.tiers.length ?? 0;
-  return longestRoute(cluster.scaleUp) + 2 * tiers;
+  const { scaleUp, scaleOut, faultyNodes, substitutes } = cluster;
+  const inside = faultyNodes.size > 0 ? scaleUp.vertices : longestRoute(scaleUp);
+  return (substitutes.size > 0 ? 2 : 1) * inside + 2 * (scaleOut?.tiers.length ?? 0);
 }
 
 /** Paths that the bytes of two chips are spread over in equal parts. */
@@ -119,13 +106,24 @@ export function appendClusterRoute(
   at: number,
   way = 0,
 ): number {
-  const { chipsPerNode, scaleOut } = cluster;
+  const { chipsPerNode, scaleOut, substitutes } = cluster;
+  if (Math.floor(from / chipsPerNode) === Math.floor(to / chipsPerNode)) {
+    return appendInside(cluster, from, to, out, at, way);
+  }
+  const exit = substitutes.get(from) ?? from;
+  const entry = substitutes.get(to) ?? to;
+  const start = exit === from ? at : appendInside(cluster, from, exit, out, at, way);
+  const end = appendClosRoute(scaleOut!, exit, entry, out, start, way);
+  const offset = networkStart(cluster);
+  for (let i = start; i < end; i++) out[i]! += offset;
+  return entry === to ? end : appendInside(cluster, entry, to, out, end, way);
+}
+
+function appendInside(cluster: Cluster, from: number, to: number, out: Int32Array, at: number, way: number): number {
+  const { chipsPerNode, scaleUp } = cluster;
   const node = Math.floor(from / chipsPerNode);
-  const isInside = node === Math.floor(to / chipsPerNode);
-  const end = isInside
-    ? appendRoute(nodeTopology(cluster, node), from % chipsPerNode, to % chipsPerNode, out, at, way)
-    : appendClosRoute(scaleOut!, from, to, out, at, way);
-  const offset = isInside ? node * cluster.scaleUp.from.length : networkStart(cluster);
+  const end = appendRoute(nodeTopology(cluster, node), from % chipsPerNode, to % chipsPerNode, out, at, way);
+  const offset = node * scaleUp.from.length;
   for (let i = at; i < end; i++) out[i]! += offset;
   return end;
 }

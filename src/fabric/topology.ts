@@ -85,13 +85,14 @@ export function onChipLink(topology: Topology, chip: number): number {
 /**
  * Readable name of a link: `chip3->chip4 (x+)`, `chip3->sled0`, `rack1->chip80`, `chip3 on-chip`.
  * Made on demand: a name per link would outweigh the rest of a large topology.
+ * @param node the node of a cluster that the topology is the fabric of; its chips and switches count from there on
  */
-export function linkName(topology: Topology, link: number): string {
+export function linkName(topology: Topology, link: number, node = 0): string {
   expectInteger('link', link, 0, topology.from.length - 1);
   const from = topology.from[link]!;
   const to = topology.to[link]!;
-  if (from === to) return `chip${from} on-chip`;
-  const ends = `${vertexName(topology, from)}->${vertexName(topology, to)}`;
+  if (from === to) return `${vertexName(topology, from, node)} on-chip`;
+  const ends = `${vertexName(topology, from, node)}->${vertexName(topology, to, node)}`;
   if (topology.fabric.type !== 'torus') return ends;
   const ports = portCount(topology);
   const port = topology.linkAtPort.indexOf(link, from * ports) - from * ports;
@@ -99,18 +100,33 @@ export function linkName(topology: Topology, link: number): string {
 }
 
 /** `chip3`, or a switch by its level and number within it: `rack1`. */
-export function vertexName(topology: Topology, vertex: number): string {
+export function vertexName(topology: Topology, vertex: number, node = 0): string {
   expectInteger('vertex', vertex, 0, topology.vertices - 1);
-  const { chips, fabric } = topology;
-  if (vertex < chips) return `chip${vertex}`;
-  if (fabric.type !== 'switched') return `switch${vertex - chips}`;
-  let index = vertex - chips;
-  for (const level of fabric.levels) {
-    const switches = level.kind === 'switch' ? chips / level.groupSize : 0;
-    if (index < switches) return `${level.name}${index}`;
-    index -= switches;
+  const kind = vertexKinds(topology).find(({ first, count }) => vertex < first + count)!;
+  return `${kind.name}${node * kind.count + vertex - kind.first}`;
+}
+
+/** The vertex that `name` names, and the node of a cluster that it is in; null if there is none in any node. */
+export function findVertex(topology: Topology, name: string): { node: number; vertex: number } | null {
+  const match = /^(.*?)(\d+)$/.exec(name);
+  const kind = vertexKinds(topology).find((candidate) => candidate.name === match?.[1]);
+  if (match === null || kind === undefined || kind.count === 0) return null;
+  const index = Number(match[2]);
+  return { node: Math.floor(index / kind.count), vertex: kind.first + (index % kind.count) };
+}
+
+/** The vertices by what they are, in the order of their numbers: `count` of each from vertex `first` on. */
+function vertexKinds({ fabric, chips, vertices }: Topology): { name: string; first: number; count: number }[] {
+  const kinds = [{ name: 'chip', first: 0, count: chips }];
+  if (fabric.type === 'graph') kinds.push({ name: 'switch', first: chips, count: vertices - chips });
+  if (fabric.type !== 'switched') return kinds;
+  let first = chips;
+  for (const { name, kind, groupSize } of fabric.levels) {
+    if (kind !== 'switch') continue;
+    kinds.push({ name, first, count: chips / groupSize });
+    first += chips / groupSize;
   }
-  throw new RangeError(`"vertex" expected a vertex of the topology, got ${vertex}`);
+  return kinds;
 }
 
 /** Chips in one group of the next inner level: the unit that level `i` joins. */

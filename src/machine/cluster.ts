@@ -56,6 +56,7 @@ export function createCluster(system: SystemSpec, options: ClusterOptions = {}):
     },
     faultyNodes: new Map(),
     scaleOut: nodes === 1 ? null : scaleOut(system, present, options.network),
+    substitutes: new Map(),
     slowChips: new Map(),
     lateRanks: new Map(),
   };
