@@ -56,6 +56,8 @@ export interface ChipSpec {
   readonly logicalCoreSize: number;
   readonly peak: Readonly<Partial<Record<PeakFormat, FlopsPerSecond | null>>>;
   readonly memory: { readonly capacity: Bytes | null; readonly bandwidth: BytesPerSecond | null };
+  /** All DMA engines of the chip together; null on other makers' chips. */
+  readonly dmaBandwidth: BytesPerSecond | null;
   /** Chip alone (thermal design power), and its share of a whole server (hosts, fans, switches, conversion). */
   readonly power: { readonly tdp: Watts | null; readonly allIn: Watts | null };
 }
