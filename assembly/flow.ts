@@ -117,7 +117,7 @@ function rise(place: u32, event: u32): void {
 function sink(place: u32, event: u32): void {
   const key = real(KEY, event);
   for (;;) {
-    let child = 2 * place + 1;
+    let child: u32 = 2 * place + 1;
     if (child >= heapSize) break;
     if (child + 1 < heapSize && real(KEY, int(HEAP, child + 1)) < real(KEY, int(HEAP, child))) child++;
     const other = int(HEAP, child);

@@ -39,7 +39,6 @@ export {
   widen_i8,
   widen_i32,
 } from './formats';
-export { runFlow } from './flow';
 export { gatherRows, scatterRows, transposeBlocks } from './gather';
 export { lfsr_u32, xorwow_u32 } from './generators';
 export { peak_f32, read_f32 } from './limits';

@@ -10,7 +10,8 @@
  * Events of one instant are in the order in which they were made, which is that of the transfers.
  * Leaves out: finite buffers and what they hold up.
  */
-import { type Bytes, PICOSECONDS_PER_SECOND, type Picoseconds, type Seconds, toPicoseconds } from '../base/units.ts';
+import { type Bytes, PICOSECONDS_PER_SECOND, type Picoseconds, toPicoseconds } from '../base/units.ts';
+import type { Drive } from './drive.ts';
 import { EventQueue } from './event-queue.ts';
 import { type ExecutionResult, loadOf } from './flow.ts';
 import { type Program, type Stages, stagesOf } from './program.ts';
@@ -26,16 +27,16 @@ export interface EventResult extends ExecutionResult {
   readonly chunk: Bytes;
 }
 
-/** Time of the program. `ready`, `latency`: as in `runFlow`. */
+/** Time of the program. `ready`: as in `runFlow`. */
 export function runEvents(
   program: Program,
   wires: Wires,
-  latency: Seconds,
+  drive: Drive,
   chunk: Bytes = DEFAULT_CHUNK,
   ready?: Float64Array,
 ): EventResult {
   const size = Math.max(chunk, smallestChunk(program, wires));
-  const run = new EventRun(program, wires, latency, size);
+  const run = new EventRun(program, wires, drive, size);
   run.run(ready);
   const load = loadOf(program, wires);
   return {
@@ -73,6 +74,7 @@ class EventRun {
   readonly #program: Program;
   readonly #wires: Wires;
   readonly #latency: Float64Array;
+  readonly #capacity: Float64Array;
   readonly #isLink: Uint8Array;
   /** When a server has done what it was given so far. */
   readonly #free: Float64Array;
@@ -88,11 +90,12 @@ class EventRun {
   readonly ends: Float64Array;
   last: Picoseconds = 0;
 
-  constructor(program: Program, wires: Wires, latency: Seconds, chunk: Bytes) {
+  constructor(program: Program, wires: Wires, drive: Drive, chunk: Bytes) {
     const transfers = program.path.length;
     this.#program = program;
     this.#wires = wires;
-    this.#latency = Float64Array.from(wires.paths.latency, (l) => toPicoseconds(l + latency));
+    this.#latency = drive.latency.map(toPicoseconds);
+    this.#capacity = Float64Array.from(wires.capacity, (rate) => rate * drive.efficiency);
     this.#isLink = Uint8Array.from(wires.capacity, (_, r) => (wires.isLink(r) ? 1 : 0));
     this.#free = new Float64Array(wires.capacity.length);
     this.#stages = stagesOf(program);
@@ -163,7 +166,7 @@ class EventRun {
     while (entry >= entries[way + 1]!) way++;
     const bytes = this.#program.bytes[transfer]! / this.#chunks[transfer]!;
     const start = Math.max(time, this.#free[server]!);
-    const end = start + toPicoseconds((bytes * weight[entry]!) / this.#wires.capacity[server]!);
+    const end = start + toPicoseconds((bytes * weight[entry]!) / this.#capacity[server]!);
     this.#free[server] = end;
     if (entry === entries[way]) this.#inject(transfer, end);
     // A server faster than the one before is done when the last byte has come.

@@ -7,6 +7,7 @@
 import type { Bytes, Seconds } from '../base/units.ts';
 import { instantiateKernels } from '../kernels/wasm.ts';
 import type { KernelExports } from '../kernels/wasm.gen.ts';
+import type { Drive } from './drive.ts';
 import { type Program, stagesOf } from './program.ts';
 import type { Wires } from './wires.ts';
 
@@ -28,12 +29,12 @@ interface Loop {
 
 let loop: Loop | undefined;
 
-/** Time of the program. `ready`: when each endpoint begins; at once if left out. `latency` is added to that of every path. */
-export function runFlow(program: Program, wires: Wires, latency: Seconds, ready?: Float64Array): ExecutionResult {
+/** Time of the program. `ready`: when each endpoint begins; at once if left out. */
+export function runFlow(program: Program, wires: Wires, drive: Drive, ready?: Float64Array): ExecutionResult {
   const { path, bytes, endpoints } = program;
   const transfers = path.length;
   const stages = stagesOf(program);
-  const table = flatten(wires, latency);
+  const table = flatten(wires);
   const firstEntry = new Uint32Array(transfers + 1);
   for (let t = 0; t < transfers; t++) {
     firstEntry[t + 1] = firstEntry[t]! + table.start[path[t]! + 1]! - table.start[path[t]!]!;
@@ -62,7 +63,7 @@ export function runFlow(program: Program, wires: Wires, latency: Seconds, ready?
     table.start,
     table.resource,
     table.weight,
-    table.latency,
+    drive.latency,
     stages.open,
     stages.firstSend,
     stages.sends,
@@ -70,7 +71,7 @@ export function runFlow(program: Program, wires: Wires, latency: Seconds, ready?
     stages.first,
     stages.owner,
     floats(endpoints),
-    Float64Array.from(wires.capacity),
+    Float64Array.from(wires.capacity, (rate) => rate * drive.efficiency),
     integers(resources),
     floats(resources),
     floats(resources),
@@ -114,7 +115,7 @@ export function loadOf({ path, bytes }: Program, wires: Wires): Float64Array {
 }
 
 /** All ways of a path as one list, each entry with the share of its way. */
-function flatten({ paths }: Wires, latency: Seconds) {
+function flatten({ paths }: Wires) {
   const { ways, entries, share, resource, weight } = paths;
   const weights = Float64Array.from(weight);
   for (let way = 0; way < share.length; way++) {
@@ -124,7 +125,6 @@ function flatten({ paths }: Wires, latency: Seconds) {
     start: Uint32Array.from(ways, (way) => entries[way]!),
     resource: Uint32Array.from(resource),
     weight: weights,
-    latency: Float64Array.from(paths.latency, (l) => l + latency),
   };
 }
 

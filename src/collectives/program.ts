@@ -95,6 +95,9 @@ function truncate(program: Program, transfers: number): Program {
   };
 }
 
+/** Of the memory of the receiver by each byte: written; or the other addend read, and the sum written. */
+export const COPY_TOUCHES = 1;
+export const ADD_TOUCHES = 2;
 const RIDES_ALONG = 255;
 
 /**
@@ -118,7 +121,7 @@ function receiverTouches({ destination, destinationOffset, length, action }: Tra
       destination[t] === destination[t - 1] &&
       destinationOffset[t] === destinationOffset[t - 1] &&
       length[t] === length[t - 1];
-    touches[t] = isSameSum ? 0 : action[t] === ADD ? 2 : 1;
+    touches[t] = isSameSum ? 0 : action[t] === ADD ? ADD_TOUCHES : COPY_TOUCHES;
     owner = t;
   }
   return touches;

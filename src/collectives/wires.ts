@@ -15,7 +15,6 @@ import type { BytesPerSecond, Seconds } from '../base/units.ts';
 import {
   appendClusterRoute,
   type Cluster,
-  clusterLinkName,
   clusterLinks,
   clusterPathCount,
   linkBandwidth,
@@ -23,6 +22,7 @@ import {
   longestClusterRoute,
   networkStart,
 } from '../fabric/cluster.ts';
+import { clusterLinkName } from '../fabric/names.ts';
 import { onChipLink, portLink } from '../fabric/topology.ts';
 import type { CollectiveEngine } from './engine.ts';
 
@@ -48,6 +48,7 @@ export class Wires {
   /** What a resource is: link l, or behind the links memory of chip c, or behind the memories channel of rank r. */
   readonly #keys: number[] = [];
   readonly #numbers = new Map<number, number>();
+  readonly #crossing: boolean[] = [];
   readonly #known = new Map<number, number>();
   readonly #route: Int32Array;
   readonly #links: number;
@@ -80,6 +81,11 @@ export class Wires {
     return this.#keys[resource]! < this.#links;
   }
 
+  /** True if the path leaves the node. */
+  crossesNetwork(path: number): boolean {
+    return this.#crossing[path] === true;
+  }
+
   /** `chip3->chip4 (x+)`, `chip3 memory`, `rank7 channel`. */
   name(resource: number): string {
     const key = this.#keys[resource]!;
@@ -106,6 +112,8 @@ export class Wires {
       const { scaleUp } = cluster;
       return scaleUp.latency[onChipLink(scaleUp, 0)]!;
     }
+    const { chipsPerNode } = cluster;
+    this.#crossing[this.paths.latency.length] = Math.floor(from / chipsPerNode) !== Math.floor(to / chipsPerNode);
     const ways = clusterPathCount(cluster, from, to);
     let latency = 0;
     for (let way = 0; way < ways; way++) {
