@@ -40,6 +40,17 @@ export {
 } from './core/engines.ts';
 export { type Operator, type OperatorKind, operatorFlops } from './core/operator.ts';
 export {
+  type ClusterClasses,
+  clusterClasses,
+  fabricClasses,
+  type LinkClass,
+  linkClasses,
+  type NodeClass,
+  nodeClasses,
+  type RankClass,
+  rankClasses,
+} from './fabric/classes.ts';
+export {
   appendClosRoute,
   buildClos,
   type Clos,
@@ -63,11 +74,15 @@ export {
 } from './fabric/cluster.ts';
 export { applyFaults, degradeTopology } from './fabric/degrade.ts';
 export { type Fault, parseFault } from './fabric/faults.ts';
+export { edgeDisjointRings, ringBandwidth } from './fabric/hamiltonian.ts';
+export { hypercubeOrder } from './fabric/hypercube.ts';
+export { type FabricMetrics, fabricMetrics, networkBisection } from './fabric/metrics.ts';
 export { clusterLinkName, findLinks, type NamedLink } from './fabric/names.ts';
 export { ringOrder } from './fabric/rings.ts';
 export { appendRoute, hops, longestRoute, pathCount, type Route, route, routes } from './fabric/routes.ts';
 export { buildTopology, type LinkRate, linkName, type Topology } from './fabric/topology.ts';
 export { type Counter, type Slice, type Timeline, type Track, writePerfetto } from './formats/perfetto.ts';
+export { alternativeNames, chooseAlternatives } from './hardware/alternatives.ts';
 export {
   type CatalogueEntry,
   catalogueEntry,
@@ -84,7 +99,15 @@ export {
   prices,
   systemFromJson,
   systems,
+  withAlternatives,
 } from './hardware/catalog.ts';
+export {
+  type Constants,
+  type FittedConstant,
+  type FittedLayer,
+  fittedConstants,
+  fittedList,
+} from './hardware/fitted.ts';
 export type * from './hardware/spec.ts';
 export * from './kernels/index.ts';
 export { type ClusterOptions, createCluster } from './machine/cluster.ts';
@@ -111,6 +134,24 @@ export { chipsReport, entryReport, modelsReport, systemsReport } from './report/
 export { significant } from './report/numbers.ts';
 export { runReport } from './report/run.ts';
 export { type Column, table } from './report/table.ts';
+export { validationReport } from './report/validate.ts';
+export {
+  type CalibrateOptions,
+  type Calibration,
+  calibrate,
+} from './validation/calibrate.ts';
+export { MEASUREMENT_KINDS, type Measurement, type MeasurementKind } from './validation/measurement.ts';
+export { measurements, parseMeasurements } from './validation/schema.ts';
+export {
+  type ErrorSummary,
+  type KindSummary,
+  type PartSummary,
+  type ValidatedConstant,
+  type ValidatedRow,
+  type ValidateOptions,
+  type Validation,
+  validate,
+} from './validation/validate.ts';
 export {
   type BreakdownRow,
   errorBound,

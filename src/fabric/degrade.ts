@@ -9,6 +9,7 @@
  */
 import { expectInteger, ModelError, show } from '../base/errors.ts';
 import type { Seconds } from '../base/units.ts';
+import { reach } from '../hardware/reach.ts';
 import { type Clos, closStage } from './clos.ts';
 import { type Cluster, networkStart, nodeTopology } from './cluster.ts';
 import type { Fault } from './faults.ts';
@@ -119,24 +120,6 @@ function checkConnected(topology: Topology, dead: Uint8Array, node: number): voi
       `expected live paths between all chips, but these dead links cut off ${names}`,
     );
   }
-}
-
-/** 1 for each vertex that vertex 0 reaches over live links from `start[link]` to `end[link]`. */
-function reach(vertices: number, start: Int32Array, end: Int32Array, dead: Uint8Array): Uint8Array {
-  const neighbors = Array.from({ length: vertices }, (): number[] => []);
-  start.forEach((vertex, link) => {
-    if (dead[link] === 0) neighbors[vertex]!.push(end[link]!);
-  });
-  const reached = new Uint8Array(vertices);
-  reached[0] = 1;
-  const queue = [0];
-  for (const vertex of queue) {
-    for (const next of neighbors[vertex]!) {
-      if (reached[next] === 0) queue.push(next);
-      reached[next] = 1;
-    }
-  }
-  return reached;
 }
 
 /** @throws ModelError if all links from a group of switches to the next tier are dead */

@@ -5,6 +5,7 @@
  * Specs hold the default of every quantity in SI base units; units, sources and alternatives are in `catalogueEntry`.
  */
 import type { z } from 'zod';
+import { chooseAlternatives } from './alternatives.ts';
 import { chipSchema, coreSchema } from './chip.ts';
 import * as data from './data.gen.ts';
 import { knownFabricSchema, networkSchema } from './fabric.ts';
@@ -97,6 +98,27 @@ export function findChip(id: string): ChipSpec {
  */
 export function findSystem(id: string): SystemSpec {
   return systemFolder.parse(requireEntry(systemFolder.files, 'system', id, 'trnsim systems'));
+}
+
+/**
+ * The system with this id, with named alternatives in place of the defaults: of its own file and of those of its chip,
+ * core and network. `withAlternatives('trn3-gen2', ['official-x8'])` reads the documented links as x8.
+ * @throws RangeError if there is no such system or no alternative of that name
+ */
+export function withAlternatives(id: string, names: readonly string[]): SystemSpec {
+  const file = requireEntry(systemFolder.files, 'system', id, 'trnsim systems');
+  const chip = inline(chipFolder, file.chip);
+  const whole = {
+    ...file,
+    chip: { ...chip, ...('core' in chip && { core: inline(coreFolder, chip.core) }) },
+    ...('network' in file && { network: inline(networkFolder, file.network) }),
+  };
+  return parseData(systemFile, chooseAlternatives(whole, names), `data/systems/${file.id}.json`);
+}
+
+/** The file that an id refers to, or the entry itself if it is written out. */
+function inline<T>({ files }: Folder<T>, entry: unknown): object {
+  return (typeof entry === 'string' ? findEntry(files, entry) : entry) as object;
 }
 
 /**

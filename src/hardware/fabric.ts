@@ -7,6 +7,7 @@
  * Sizes are bounded here, so that a typing error can't ask for a topology that fills the memory.
  */
 import { z } from 'zod';
+import { reach } from './reach.ts';
 import { head, known, record, text } from './schema.ts';
 import type { FabricSpec, GraphLink, NetworkSpec } from './spec.ts';
 
@@ -130,10 +131,22 @@ export function fabricProblem(fabric: FabricSpec, chips: number): string | null 
     case 'graph': {
       if (joined !== chips) return `expected a graph of ${chips} chips, not ${joined}`;
       const wrong = fabric.links.find(({ from, to }) => from === to || Math.max(from, to) >= fabric.vertices);
-      if (wrong === undefined) return null;
-      return `expected links between two of the vertices 0..${fabric.vertices - 1}, not ${wrong.from} to ${wrong.to}`;
+      if (wrong !== undefined) {
+        return `expected links between two of the vertices 0..${fabric.vertices - 1}, not ${wrong.from} to ${wrong.to}`;
+      }
+      return graphCut(fabric.chips, fabric.vertices, fabric.links);
     }
   }
+}
+
+/** Which chip of a graph is cut off from chip 0, or null if all chips reach each other. */
+function graphCut(chips: number, vertices: number, links: readonly GraphLink[]): string | null {
+  const from = links.map((link) => link.from);
+  const to = links.map((link) => link.to);
+  const away = reach(vertices, from, to).subarray(0, chips).indexOf(0);
+  if (away !== -1) return `expected a way from chip 0 to every chip, but there is none to chip ${away}`;
+  const back = reach(vertices, to, from).subarray(0, chips).indexOf(0);
+  return back === -1 ? null : `expected a way from every chip to chip 0, but there is none from chip ${back}`;
 }
 
 /** A network file (data/fabrics): a Clos of switches that joins systems to a cluster. */
