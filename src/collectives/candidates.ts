@@ -7,10 +7,10 @@
  * Trainium), any algorithm may serve.
  */
 import type { Cluster } from '../fabric/cluster.ts';
-import { findAlgorithm, collectiveAlgorithms } from './algorithms/registry.ts';
+import { collectiveAlgorithms, findAlgorithm } from './algorithms/registry.ts';
 import { buildSchedule, type ScheduleOptions, whyNot } from './build.ts';
 import type { CollectiveEngine } from './engine.ts';
-import { type Placement, ringPositions } from './placement.ts';
+import { cubeOrder, ringOrders } from './placement.ts';
 import type { Collective, Schedule } from './schedule.ts';
 
 export interface Candidate {
@@ -28,7 +28,7 @@ const ELEMENTS_PER_RANK = 3 * 2 ** 10;
 
 const REDUCTIONS: readonly Collective[] = ['all-reduce', 'all-gather', 'reduce-scatter'];
 const NOT_IN_LIBRARY: Readonly<Record<CollectiveEngine['library'], readonly string[]>> = {
-  neuron: ['double-binary-tree', 'binomial-tree', 'switch', 'bidirectional-ring'],
+  neuron: ['double-binary-tree', 'binomial-tree', 'switch'],
   nccl: ['mesh', 'single-step-mesh', 'rdh', 'kangaring', 'bidirectional-ring', 'pairwise'],
 };
 /** A ring through all nodes is the ring of the whole group, so it is the same candidate. */
@@ -74,30 +74,52 @@ export function candidatesFor(
     const isUnusual = REDUCTIONS.includes(collective) && NOT_IN_LIBRARY[library].includes(name);
     if (wanted === undefined && isUnusual) continue;
     if (ALL_PAIRS.includes(name) && p * p > MAX_PAIRS) continue;
-    if (name === 'switch' && !hangsOnOneSwitch(cluster, perChip)) continue;
+    if (name === 'switch' && !hangsOnOneSwitch(cluster, members)) continue;
     // Pairs are neighbours in the order of the ring: they share a chip if each chip has an even number of ranks.
     if (name === 'kangaring' && perChip % 2 !== 0) continue;
-    const orders = name.endsWith('ring') ? { orders: [ringPositions(cluster, members)] } : {};
-    for (const slices of SLICES[name] ?? [undefined]) add(name, { ...orders, ...(slices !== undefined && { slices }) });
+    const orders = ordersOf(name, members, perChip, cluster);
+    for (const slices of SLICES[name] ?? [undefined])
+      add(name, { ...(orders && { orders }), ...(slices !== undefined && { slices }) });
   }
-  if (wanted === undefined || wanted === 'hierarchical') addChipHierarchies(collective, p, perChip, add);
+  if (wanted === undefined || wanted === 'hierarchical') addChipHierarchies(collective, members, perChip, cluster, add);
   return found;
 }
 
 /** Inside the chip in one step, and between the ranks at the same place on their chips. */
 function addChipHierarchies(
   collective: Collective,
-  p: number,
+  members: Int32Array,
   perChip: number,
+  cluster: Cluster,
   add: (name: string, options: Partial<ScheduleOptions>) => void,
 ): void {
+  const p = members.length;
   if (perChip === 1 || p === perChip || p % perChip !== 0) return;
+  const chips = p / perChip;
   const intra = 'mesh';
   for (const inter of ['mesh', 'rdh', 'ring']) {
     const options = { groupSize: perChip, intra: findAlgorithm('intra', intra), inter: findAlgorithm('inter', inter) };
     if (whyNot(findAlgorithm('algorithm', 'hierarchical'), collective, p, options) !== null) continue;
-    add(`hierarchical(${intra}, ${inter})`, { algorithm: 'hierarchical', groupSize: perChip, intra, inter });
+    const firsts = members.filter((_, position) => position % perChip === 0);
+    const interOrders = chips === 1 ? undefined : ordersOf(inter, firsts, 1, cluster);
+    add(`hierarchical(${intra}, ${inter})`, {
+      algorithm: 'hierarchical',
+      groupSize: perChip,
+      intra,
+      inter,
+      ...(interOrders && { interOrders }),
+    });
   }
+}
+
+/** Orders that make neighbours of an algorithm neighbours in the fabric. */
+function ordersOf(name: string, members: Int32Array, perChip: number, cluster: Cluster): Int32Array[] | undefined {
+  if (name.endsWith('ring')) return ringOrders(cluster, members);
+  if (name !== 'rdh' || cluster.scaleUp.fabric.type !== 'torus') return undefined;
+  const chips = cubeOrder(cluster, members);
+  if (chips.length * perChip !== members.length) return undefined;
+  // The ranks of a chip are the lowest bits.
+  return [Int32Array.from(members, (_, corner) => chips[Math.floor(corner / perChip)]! * perChip + (corner % perChip))];
 }
 
 /** The data of a schedule that is measured: even parts; neighbours for point-to-point. */
@@ -111,14 +133,15 @@ function request(collective: Collective, p: number): Partial<ScheduleOptions> {
   return { elements };
 }
 
-function hangsOnOneSwitch({ scaleUp, nodes }: Cluster, perChip: number): boolean {
+/** Whether the members are alone on their chips, in one node, and its fabric one switch that reduces. */
+function hangsOnOneSwitch({ scaleUp, chipsPerNode, ranksPerChip, chipOf }: Cluster, members: Int32Array): boolean {
   const { fabric } = scaleUp;
-  return nodes === 1 && perChip === 1 && fabric.type === 'switched' && fabric.levels.length === 1;
+  const nodeOf = (rank: number): number => Math.floor(chipOf(rank) / chipsPerNode);
+  return (
+    ranksPerChip === 1 &&
+    nodeOf(members[0]!) === nodeOf(members.at(-1)!) &&
+    fabric.type === 'switched' &&
+    fabric.levels.length === 1 &&
+    fabric.levels[0]!.reduces
+  );
 }
-
-/** The ranks of a group whose first rank is `start`. */
-export function membersFrom(start: number, ranks: number, stride: number): Int32Array {
-  return Int32Array.from({ length: ranks }, (_, i) => start + i * stride);
-}
-
-export type { Placement };

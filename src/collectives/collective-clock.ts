@@ -14,11 +14,11 @@ import type { Bytes, Seconds } from '../base/units.ts';
 import type { Cluster } from '../fabric/cluster.ts';
 import { type Constants, fittedConstants } from '../hardware/fitted.ts';
 import { collectiveAlgorithms } from './algorithms/registry.ts';
-import { candidatesFor, membersFrom } from './candidates.ts';
+import { candidatesFor } from './candidates.ts';
 import type { CollectiveCase, CollectiveClock, CollectiveCost, RankGroup } from './cost.ts';
 import { type CollectiveEngine, collectiveEngine } from './engine.ts';
 import { busFactor } from './formula.ts';
-import { placeGroup } from './placement.ts';
+import { placeGroup, wholeGroups } from './placement.ts';
 import { measureRounds, type Round, roundsTime } from './rounds.ts';
 import { type InterAlgorithm, interRequirement, interRounds } from './scale-out.ts';
 import { COLLECTIVES, type Collective } from './schedule.ts';
@@ -29,6 +29,8 @@ export interface Plan {
   readonly name: string;
   readonly algorithm: string;
   readonly steps: number;
+  /** Whether a switch adds on the way. */
+  readonly usesSwitch: boolean;
   /** What runs inside nodes, and between them; one of the two may be empty. */
   readonly inside: readonly Round[];
   readonly between: readonly Round[];
@@ -40,6 +42,8 @@ export interface PlanCost {
   readonly time: Seconds;
 }
 
+/** Between one rank and itself. */
+const NOTHING: Plan = { name: 'none', algorithm: 'none', steps: 0, usesSwitch: false, inside: [], between: [] };
 const INTER: readonly InterAlgorithm[] = ['ring', 'rdh', 'mesh', 'binomial-tree'];
 /** Groups over several nodes are also tried as one flat group, if the ranks of those nodes are not more than this. */
 const MAX_FLAT_RANKS = 1024;
@@ -56,12 +60,18 @@ export class CollectiveModel {
     this.wires = new Wires(cluster, this.engine);
   }
 
+  /** Reduction on a switch has no flags in its data: it synchronises by chunks, with the last protocol. */
+  #firstProtocol({ usesSwitch }: Plan): number {
+    return usesSwitch ? this.engine.protocols.length - 1 : 0;
+  }
+
   /** Every plan for the case, with the protocol that suits its size best. */
   candidates(request: CollectiveCase): PlanCost[] {
     const { bytes } = request;
     return this.plans(request).map((plan) => {
       let best: PlanCost | undefined;
       this.engine.protocols.forEach((protocol, index) => {
+        if (index < this.#firstProtocol(plan)) return;
         const time = this.#time(plan, bytes, index);
         if (best === undefined || time < best.time) best = { plan, protocol: protocol.name, time };
       });
@@ -71,12 +81,13 @@ export class CollectiveModel {
 
   cost(request: CollectiveCase): CollectiveCost {
     const { collective, bytes, group, timing = 'device' } = request;
-    if (!(bytes >= 0 && bytes < Number.POSITIVE_INFINITY)) throw new RangeError(`"bytes" expected a number >= 0, got ${bytes}`);
+    if (!(bytes >= 0 && bytes < Number.POSITIVE_INFINITY))
+      throw new RangeError(`"bytes" expected a number >= 0, got ${bytes}`);
     const plans = this.plans(request);
     let least = Number.POSITIVE_INFINITY;
     let winner: Plan | undefined;
     for (let i = 0; i < plans.length; i++) {
-      for (let protocol = 0; protocol < this.engine.protocols.length; protocol++) {
+      for (let protocol = this.#firstProtocol(plans[i]!); protocol < this.engine.protocols.length; protocol++) {
         const time = this.#time(plans[i]!, bytes, protocol);
         if (time < least) {
           least = time;
@@ -97,7 +108,7 @@ export class CollectiveModel {
   }
 
   plans({ collective, group, algorithm = 'auto' }: CollectiveCase): readonly Plan[] {
-    const key = `${collective} ${group.ranks} ${group.stride} ${algorithm}`;
+    const key = `${collective} ${group.ranks} ${group.stride} ${group.perNode ?? ''} ${algorithm}`;
     const known = this.#plans.get(key);
     if (known !== undefined) return known;
     this.#check(collective, group, algorithm);
@@ -111,18 +122,22 @@ export class CollectiveModel {
     return plans;
   }
 
-  #check(collective: Collective, { ranks, stride }: RankGroup, algorithm: string): void {
+  #check(collective: Collective, { ranks, stride, perNode }: RankGroup, algorithm: string): void {
     expectOneOf('collective', collective, COLLECTIVES);
     expectInteger('ranks', ranks, 1, this.cluster.ranks);
     expectInteger('stride', stride, 1);
+    const { ranksPerChip, chipsPerNode } = this.cluster;
+    if (perNode !== undefined) expectInteger('perNode', perNode, 1, Math.floor((ranksPerChip * chipsPerNode) / stride));
     if ((ranks - 1) * stride >= this.cluster.ranks) {
-      throw new RangeError(`"stride" expected a group within ${this.cluster.ranks} ranks, got ${ranks} at stride ${stride}`);
+      throw new RangeError(
+        `"stride" expected a group within ${this.cluster.ranks} ranks, got ${ranks} at stride ${stride}`,
+      );
     }
     expectOneOf('algorithm', algorithm, ['auto', ...collectiveAlgorithms().map(({ name }) => name)]);
   }
 
   #prepare(collective: Collective, group: RankGroup, wanted: string | undefined): Plan[] {
-    if (group.ranks === 1) return [{ name: 'none', algorithm: 'none', steps: 0, inside: [], between: [] }];
+    if (group.ranks === 1) return [NOTHING];
     const { perNode, nodes, perChip, inNode } = placeGroup(this.cluster, group);
     const { library } = this.engine;
     if (nodes === 1) {
@@ -136,12 +151,10 @@ export class CollectiveModel {
   }
 
   /** One schedule over all ranks of the group, with every group beside it. */
-  #flat(collective: Collective, { ranks, stride }: RankGroup, perChip: number, wanted?: string): Plan[] {
-    const members = membersFrom(0, ranks, stride);
-    const groups = Array.from({ length: stride }, (_, offset) => membersFrom(offset, ranks, stride)).filter(
-      (group) => group.at(-1)! < this.cluster.ranks,
-    );
-    return candidatesFor(collective, members, perChip, this.cluster, this.engine.library, wanted)
+  #flat(collective: Collective, group: RankGroup, perChip: number, wanted?: string): Plan[] {
+    const groups = wholeGroups(this.cluster, group);
+    if (groups.length === 0) return [];
+    return candidatesFor(collective, groups[0]!, perChip, this.cluster, this.engine.library, wanted)
       .filter(({ algorithm }) => algorithm !== 'hierarchical')
       .map((candidate) => this.#inside(candidate, [collective], groups, 1));
   }
@@ -158,7 +171,8 @@ export class CollectiveModel {
       steps += schedule.steps;
       return measureRounds(schedule, groups, share / candidate.elements, this.wires);
     });
-    return { name: candidate.name, algorithm: candidate.algorithm, steps, inside, between: [] };
+    const { name, algorithm } = candidate;
+    return { name, algorithm, steps, usesSwitch: algorithm === 'switch', inside, between: [] };
   }
 
   #hierarchies(
@@ -168,12 +182,13 @@ export class CollectiveModel {
     perChip: number,
     inNode: readonly Int32Array[],
   ): Plan[] {
-    const inParts: readonly Collective[] = collective === 'all-reduce' ? ['reduce-scatter', 'all-gather'] : [collective];
+    const inParts: readonly Collective[] =
+      collective === 'all-reduce' ? ['reduce-scatter', 'all-gather'] : [collective];
     const pieces = ['all-reduce', 'all-gather', 'reduce-scatter'].includes(collective) ? 1 / perNode : 1;
     const { library } = this.engine;
     const insides =
       perNode === 1
-        ? [{ name: 'none', algorithm: 'none', steps: 0, inside: [], between: [] }]
+        ? [NOTHING]
         : candidatesFor(inParts[0]!, inNode[0]!, perChip, this.cluster, library).map((candidate) =>
             this.#inside(candidate, inParts, inNode, 1),
           );
@@ -184,6 +199,7 @@ export class CollectiveModel {
         name: `hierarchical(${plan.name}, ${inter})`,
         algorithm: 'hierarchical',
         steps: plan.steps + steps,
+        usesSwitch: plan.usesSwitch,
         inside: plan.inside,
         between,
       }));

@@ -13,6 +13,8 @@ import type { Collective } from './schedule.ts';
 export interface RankGroup {
   readonly ranks: number;
   readonly stride: number;
+  /** Ranks of the group in each node, where it leaves others of the node idle; as many as fit if left out. */
+  readonly perNode?: number;
 }
 
 export interface CollectiveCase {

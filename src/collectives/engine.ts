@@ -7,8 +7,8 @@
  *     channel     bytes that a rank's collective engines move per second, in and out together
  *     efficiency  payload of a link / its rate: headers, acknowledgements, flow control
  *
- * A GPU library has three protocols and takes the fastest: LL and LL128 set a flag with every 8 or 128 bytes and so trade
- * bandwidth for latency, Simple synchronises by chunks. Their latencies are the tuning constants of NCCL itself, a hop of
+ * A GPU library has three protocols and takes the fastest: LL and LL128 send a flag with every 4 or 120 bytes of data and so
+ * trade bandwidth for latency, Simple synchronises by chunks. Their latencies are the tuning constants of NCCL itself, a hop of
  * which includes the link's. see: NVIDIA nccl, src/graph/tuning.cc.
  * Leaves out: CC-cores shared with other collectives, and channels that are limited by other work of the chip.
  */
@@ -49,10 +49,10 @@ export interface CollectiveEngine {
 
 const US = 1e-6;
 
-/** see: NVIDIA nccl, src/graph/tuning.cc, `baseLat` and `hwLat` of NVLink and network; LL carries data in 1/4 of the bandwidth. */
+/** see: NVIDIA nccl, src/graph/tuning.cc, `baseLat` and `hwLat` of ring on NVLink and network; efficiency: data bytes of a line. */
 function ncclProtocols(launch: Seconds): Protocol[] {
   return [
-    { name: 'LL', start: launch + 6.6 * US, hop: 0.6 * US, networkHop: 2.7 * US, efficiency: 0.25 },
+    { name: 'LL', start: launch + 6.6 * US, hop: 0.6 * US, networkHop: 2.7 * US, efficiency: 4 / 8 },
     { name: 'LL128', start: launch + 14 * US, hop: 1.9 * US, networkHop: 4 * US, efficiency: 120 / 128 },
     { name: 'Simple', start: launch + 8.4 * US, hop: 3.4 * US, networkHop: 14 * US, efficiency: 1 },
   ];
@@ -85,9 +85,7 @@ export function collectiveEngine({ system, rank, lnc }: Cluster, constants: Cons
   const cores = rank === 'chip' ? chip.cores : lnc;
   return {
     library: 'neuron',
-    protocols: [
-      { name: 'DMA', start: fitted('neuronCollectiveStart'), hop: 0, networkHop: 0, efficiency: 1 },
-    ],
+    protocols: [{ name: 'DMA', start: fitted('neuronCollectiveStart'), hop: 0, networkHop: 0, efficiency: 1 }],
     step: fitted('neuronStepLatency'),
     channel: (cores / chip.cores) * fitted('neuronDmaShare') * (chip.dmaBandwidth ?? 0),
     memory: chip.memory.bandwidth ?? 0,

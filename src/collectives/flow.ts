@@ -5,8 +5,8 @@
  * see: Bertsekas and Gallager, "Data Networks", 1992, 6.5.2 for progressive filling
  */
 import type { Bytes, Seconds } from '../base/units.ts';
-import { instantiateKernels } from '../kernels/wasm.ts';
 import type { KernelExports } from '../kernels/wasm.gen.ts';
+import { instantiateKernels } from '../kernels/wasm.ts';
 import type { Drive } from './drive.ts';
 import { type Program, stagesOf } from './program.ts';
 import type { Wires } from './wires.ts';

@@ -3,7 +3,9 @@
  * hypercubes go through it so that neighbours are near.
  */
 import type { Cluster } from '../fabric/cluster.ts';
-import { ringOrder } from '../fabric/rings.ts';
+import { edgeDisjointRings } from '../fabric/hamiltonian.ts';
+import { hypercubeOrder } from '../fabric/hypercube.ts';
+import { isClosed } from '../fabric/torus.ts';
 import type { RankGroup } from './cost.ts';
 
 export interface Placement {
@@ -22,11 +24,11 @@ export function nodeRanks({ ranks, ranksPerChip, chipsPerNode }: Cluster): numbe
 }
 
 /**
- * Places a group. Positions of the group fill one node after another; where the stride does not divide a node, the first
+ * Places a group. With `perNode` it has that many ranks, the first ones, of each node. Positions of the group fill one node after another; where the stride does not divide a node, the first
  * node stands for all.
  */
-export function placeGroup(cluster: Cluster, { ranks, stride }: RankGroup): Placement {
-  const capacity = nodeRanks(cluster);
+export function placeGroup(cluster: Cluster, { ranks, stride, perNode: wanted }: RankGroup): Placement {
+  const capacity = wanted === undefined ? nodeRanks(cluster) : wanted * stride;
   const perNode = Math.min(ranks, Math.max(1, Math.floor(capacity / stride)));
   const perChip = Math.min(perNode, Math.max(1, Math.floor(cluster.ranksPerChip / stride)));
   const block = perNode * stride;
@@ -39,15 +41,66 @@ export function placeGroup(cluster: Cluster, { ranks, stride }: RankGroup): Plac
   return { perNode, nodes: Math.ceil(ranks / perNode), perChip, inNode };
 }
 
-/** Positions of `members` in the order in which a ring through their chips meets them. */
-export function ringPositions(cluster: Cluster, members: Int32Array): Int32Array {
-  const positions = new Map<number, number[]>();
+/** The ranks of the group and of every group beside it in the nodes that it spans, this one first. */
+export function wholeGroups(cluster: Cluster, group: RankGroup): Int32Array[] {
+  const { ranks, stride } = group;
+  const { perNode, inNode } = placeGroup(cluster, group);
+  const nodeSize = cluster.ranksPerChip * cluster.chipsPerNode;
+  return inNode
+    .map((first) =>
+      Int32Array.from(
+        { length: ranks },
+        (_, i) => first[i % perNode]! + Math.floor(i / perNode) * Math.max(nodeSize, stride),
+      ),
+    )
+    .filter((members) => members.at(-1)! < cluster.ranks);
+}
+
+/** Positions of the members on each chip, chips by number. */
+function positionsByChip(cluster: Cluster, members: Int32Array): Map<number, number[]> {
+  const byChip = new Map<number, number[]>();
   members.forEach((rank, position) => {
     const chip = cluster.chipOf(rank);
-    const known = positions.get(chip);
+    const known = byChip.get(chip);
     if (known) known.push(position);
-    else positions.set(chip, [position]);
+    else byChip.set(chip, [position]);
   });
-  const chips = ringOrder(cluster.scaleUp.fabric, Array.from(positions.keys()));
-  return Int32Array.from(Array.from(chips).flatMap((chip) => positions.get(chip)!));
+  return byChip;
+}
+
+/**
+ * The rings through the members, as orders of their positions: node by node, in a node along its edge-disjoint rings, the
+ * members of a chip together. As many as every node has.
+ */
+export function ringOrders(cluster: Cluster, members: Int32Array): Int32Array[] {
+  const byChip = positionsByChip(cluster, members);
+  const { chipsPerNode, scaleUp } = cluster;
+  const nodes = new Map<number, number[]>();
+  for (const chip of byChip.keys()) {
+    const node = Math.floor(chip / chipsPerNode);
+    nodes.set(node, [...(nodes.get(node) ?? []), chip % chipsPerNode]);
+  }
+  const rings = Array.from(nodes, ([node, chips]) =>
+    edgeDisjointRings(scaleUp.fabric, chips).map((ring) =>
+      Array.from(ring).flatMap((chip) => byChip.get(node * chipsPerNode + chip)!),
+    ),
+  );
+  const count = rings.reduce((least, { length }) => Math.min(least, length), rings[0]!.length);
+  return Array.from({ length: count }, (_, r) => Int32Array.from(rings.flatMap((ofNode) => ofNode[r]!)));
+}
+
+/**
+ * The chips of a node that the members lie on, in the order of the corners of a hypercube; by number where the fabric holds
+ * none.
+ */
+export function cubeOrder(cluster: Cluster, members: Int32Array): Int32Array {
+  const chips = Array.from(positionsByChip(cluster, members).keys()).sort((a, b) => a - b);
+  const { fabric } = cluster.scaleUp;
+  const isCube =
+    fabric.type === 'torus' &&
+    fabric.dimensions.every((dimension) => dimension.size === 2 || (dimension.size === 4 && isClosed(dimension)));
+  if (!isCube) return Int32Array.from(chips, (_, i) => i);
+  return hypercubeOrder(fabric)
+    .filter((chip) => chips.includes(chip))
+    .map((chip) => chips.indexOf(chip));
 }

@@ -85,7 +85,12 @@ function slowestResource(path: number, load: Float64Array, { paths, capacity }: 
 }
 
 /** Time of the rounds for a collective of `bytes`, without the start. */
-export function roundsTime(rounds: readonly Round[], bytes: Bytes, { efficiency }: Protocol, protocol: number): Seconds {
+export function roundsTime(
+  rounds: readonly Round[],
+  bytes: Bytes,
+  { efficiency }: Protocol,
+  protocol: number,
+): Seconds {
   const scaled = bytes / efficiency;
   let time = 0;
   for (let i = 0; i < rounds.length; i++) {

@@ -12,8 +12,8 @@
  */
 import type { Seconds } from '../base/units.ts';
 import type { Protocol } from './engine.ts';
-import type { Round } from './rounds.ts';
 import { ADD_TOUCHES, COPY_TOUCHES } from './program.ts';
+import type { Round } from './rounds.ts';
 import type { Collective } from './schedule.ts';
 import type { Wires } from './wires.ts';
 
@@ -78,7 +78,10 @@ export function interRounds(
     const bytes = part * share;
     const perChip = bytes * Math.min(ranksPerChip, cluster.ranks);
     // In and out together at the channel and in the memory, each way alone in the network.
-    let gap = Math.max((2 * bytes) / engine.channel, (perChip * (1 + (adds ? ADD_TOUCHES : COPY_TOUCHES))) / engine.memory);
+    let gap = Math.max(
+      (2 * bytes) / engine.channel,
+      (perChip * (1 + (adds ? ADD_TOUCHES : COPY_TOUCHES))) / engine.memory,
+    );
     let farthest = 0;
     tiers.forEach((tier, t) => {
       const nodesBelow = t === 0 ? 0 : tiers[t - 1]!.groupChips / chipsPerNode;
@@ -86,8 +89,8 @@ export function interRounds(
       if (leaving > 0) farthest = t;
       gap = Math.max(gap, (perChip * leaving) / (tier.bandwidth * engine.networkEfficiency));
     });
-    const latency = engine.protocols.map((protocol: Protocol): Seconds =>
-      Math.max(tiers[farthest]!.latency, protocol.networkHop) + engine.step,
+    const latency = engine.protocols.map(
+      (protocol: Protocol): Seconds => Math.max(tiers[farthest]!.latency, protocol.networkHop) + engine.step,
     );
     return { count, gap, meanGap: gap, latency, meanLatency: latency };
   });

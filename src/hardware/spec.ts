@@ -121,6 +121,8 @@ export interface SwitchLevel {
   readonly bandwidth: BytesPerSecond;
   /** One traversal of this level, chip to chip. */
   readonly latency: Seconds;
+  /** Whether its switches add what the chips send and copy what one sends to all (NVLS). */
+  readonly reduces: boolean;
 }
 
 /** One cable of a graph, one direction. Vertices are numbered from 0, the chips first, then the switches. */

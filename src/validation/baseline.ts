@@ -120,6 +120,7 @@ function kernelBaseline({ case: ran }: KernelQuestion, { chip }: SystemSpec): nu
 function chipEgress({ fabric, chip }: SystemSpec): BytesPerSecond | null {
   if (fabric === null || fabric.type === 'single') return chip.memory.bandwidth;
   if (fabric.type === 'switched') return fabric.levels[0]!.bandwidth;
+  if (fabric.type === 'graph') return fabric.links.reduce((sum, { from, bandwidth }) => sum + (from === 0 ? bandwidth : 0), 0);
   return fabric.dimensions.reduce((sum, { size, bandwidth }) => sum + Math.min(2, size - 1) * bandwidth, 0);
 }
 
