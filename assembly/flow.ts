@@ -29,7 +29,8 @@ const MARK: u32 = 8;
 const PATH_START: u32 = 9;
 const PATH_RESOURCE: u32 = 10;
 const PATH_WEIGHT: u32 = 11;
-const PATH_LATENCY: u32 = 12;
+/** Of a transfer again. */
+const LATENCY: u32 = 12;
 // Of a stage: [stages + 1], and the transfers that each sends.
 const STAGE_OPEN: u32 = 13;
 const STAGE_SENDS: u32 = 14;
@@ -69,27 +70,27 @@ let epoch: u32 = 0;
 let affected: u32 = 0;
 let group: u32 = 0;
 
-// @ts-ignore: decorator
+// @ts-expect-error: decorator
 @inline
 function at(column: u32, i: u32, shift: u32): usize {
   return usize(load<u32>(columns + (column << 2)) + (i << shift));
 }
-// @ts-ignore: decorator
+// @ts-expect-error: decorator
 @inline
 function int(column: u32, i: u32): u32 {
   return load<u32>(at(column, i, 2));
 }
-// @ts-ignore: decorator
+// @ts-expect-error: decorator
 @inline
 function setInt(column: u32, i: u32, value: u32): void {
   store<u32>(at(column, i, 2), value);
 }
-// @ts-ignore: decorator
+// @ts-expect-error: decorator
 @inline
 function real(column: u32, i: u32): f64 {
   return load<f64>(at(column, i, 3));
 }
-// @ts-ignore: decorator
+// @ts-expect-error: decorator
 @inline
 function setReal(column: u32, i: u32, value: f64): void {
   store<f64>(at(column, i, 3), value);
@@ -329,7 +330,7 @@ export function runFlow(table: usize, count: u32, endpoints: u32, pending: u32):
         end(event);
         setReal(REMAINING, event, 0);
         settle(int(SEND_STAGE, event), time);
-        schedule(count + event, time + real(PATH_LATENCY, int(PATH, event)));
+        schedule(count + event, time + real(LATENCY, event));
         pending--;
       } else if (event < 2 * count) {
         settle(int(RECEIVE_STAGE, event - count), time);

@@ -78,6 +78,7 @@ export { edgeDisjointRings, ringBandwidth } from './fabric/hamiltonian.ts';
 export { hypercubeOrder } from './fabric/hypercube.ts';
 export { type FabricMetrics, fabricMetrics, networkBisection } from './fabric/metrics.ts';
 export { clusterLinkName, findLinks, type NamedLink } from './fabric/names.ts';
+export { randomDeadLinks } from './fabric/random-faults.ts';
 export { ringOrder } from './fabric/rings.ts';
 export { appendRoute, hops, longestRoute, pathCount, type Route, route, routes } from './fabric/routes.ts';
 export { buildTopology, type LinkRate, linkName, type Topology } from './fabric/topology.ts';
@@ -140,7 +141,8 @@ export {
   type Calibration,
   calibrate,
 } from './validation/calibrate.ts';
-export { MEASUREMENT_KINDS, type Measurement, type MeasurementKind } from './validation/measurement.ts';
+export type * from './validation/measurement.ts';
+export { MEASUREMENT_KINDS } from './validation/measurement.ts';
 export { measurements, parseMeasurements } from './validation/schema.ts';
 export {
   type ErrorSummary,

@@ -31,6 +31,11 @@ const NOT_IN_LIBRARY: Readonly<Record<CollectiveEngine['library'], readonly stri
   neuron: ['double-binary-tree', 'binomial-tree', 'switch'],
   nccl: ['mesh', 'single-step-mesh', 'rdh', 'kangaring', 'bidirectional-ring', 'pairwise'],
 };
+function isUnusual(collective: Collective, name: string, library: CollectiveEngine['library']): boolean {
+  // A ring would carry every block through half the ranks.
+  if (collective === 'all-to-all') return name.endsWith('ring');
+  return REDUCTIONS.includes(collective) && NOT_IN_LIBRARY[library].includes(name);
+}
 /** A ring through all nodes is the ring of the whole group, so it is the same candidate. */
 const OTHER_NAMES: readonly string[] = ['flat-ring', 'hierarchical'];
 
@@ -71,8 +76,7 @@ export function candidatesFor(
     const { name } = algorithm;
     if (OTHER_NAMES.includes(name) || (wanted !== undefined && name !== wanted)) continue;
     if (whyNot(algorithm, collective, p, {}) !== null) continue;
-    const isUnusual = REDUCTIONS.includes(collective) && NOT_IN_LIBRARY[library].includes(name);
-    if (wanted === undefined && isUnusual) continue;
+    if (wanted === undefined && isUnusual(collective, name, library)) continue;
     if (ALL_PAIRS.includes(name) && p * p > MAX_PAIRS) continue;
     if (name === 'switch' && !hangsOnOneSwitch(cluster, members)) continue;
     // Pairs are neighbours in the order of the ring: they share a chip if each chip has an even number of ranks.

@@ -14,11 +14,11 @@ import type { Bytes, Seconds } from '../base/units.ts';
 import type { Cluster } from '../fabric/cluster.ts';
 import { type Constants, fittedConstants } from '../hardware/fitted.ts';
 import { collectiveAlgorithms } from './algorithms/registry.ts';
-import { candidatesFor } from './candidates.ts';
+import { type Candidate, candidatesFor } from './candidates.ts';
 import type { CollectiveCase, CollectiveClock, CollectiveCost, RankGroup } from './cost.ts';
-import { type CollectiveEngine, collectiveEngine } from './engine.ts';
+import { type CollectiveEngine, collectiveEngine, type Protocol } from './engine.ts';
 import { busFactor } from './formula.ts';
-import { placeGroup, wholeGroups } from './placement.ts';
+import { nodeKinds, placeGroup, wholeGroups } from './placement.ts';
 import { measureRounds, type Round, roundsTime } from './rounds.ts';
 import { type InterAlgorithm, interRequirement, interRounds } from './scale-out.ts';
 import { COLLECTIVES, type Collective } from './schedule.ts';
@@ -31,8 +31,8 @@ export interface Plan {
   readonly steps: number;
   /** Whether a switch adds on the way. */
   readonly usesSwitch: boolean;
-  /** What runs inside nodes, and between them; one of the two may be empty. */
-  readonly inside: readonly Round[];
+  /** What runs inside nodes, one list for each kind of node, and between them; either may be empty. */
+  readonly inside: readonly (readonly Round[])[];
   readonly between: readonly Round[];
 }
 
@@ -52,12 +52,15 @@ export class CollectiveModel {
   readonly cluster: Cluster;
   readonly engine: CollectiveEngine;
   readonly wires: Wires;
+  /** All wait for the rank that begins last. */
+  #late: Seconds = 0;
   readonly #plans = new Map<string, readonly Plan[]>();
 
   constructor(cluster: Cluster, constants: Constants = fittedConstants()) {
     this.cluster = cluster;
     this.engine = collectiveEngine(cluster, constants);
     this.wires = new Wires(cluster, this.engine);
+    for (const late of cluster.lateRanks.values()) this.#late = Math.max(this.#late, late);
   }
 
   /** Reduction on a switch has no flags in its data: it synchronises by chunks, with the last protocol. */
@@ -142,7 +145,7 @@ export class CollectiveModel {
     const { library } = this.engine;
     if (nodes === 1) {
       const candidates = candidatesFor(collective, inNode[0]!, perChip, this.cluster, library, wanted);
-      return candidates.map((candidate) => this.#inside(candidate, [collective], inNode, 1));
+      return candidates.map((candidate) => this.#inside(candidate, [collective], this.#places(inNode)));
     }
     const isSmall = nodes * this.cluster.chipsPerNode * this.cluster.ranksPerChip <= MAX_FLAT_RANKS;
     const flat = wanted !== 'hierarchical' && isSmall ? this.#flat(collective, group, perChip, wanted) : [];
@@ -156,23 +159,33 @@ export class CollectiveModel {
     if (groups.length === 0) return [];
     return candidatesFor(collective, groups[0]!, perChip, this.cluster, this.engine.library, wanted)
       .filter(({ algorithm }) => algorithm !== 'hierarchical')
-      .map((candidate) => this.#inside(candidate, [collective], groups, 1));
+      .map((candidate) => this.#inside(candidate, [collective], [groups]));
   }
 
-  #inside(
-    candidate: ReturnType<typeof candidatesFor>[number],
-    parts: readonly Collective[],
-    groups: readonly Int32Array[],
-    share: number,
-  ): Plan {
-    let steps = 0;
-    const inside = parts.flatMap((part) => {
-      const schedule = candidate.schedule(part);
-      steps += schedule.steps;
-      return measureRounds(schedule, groups, share / candidate.elements, this.wires);
-    });
-    const { name, algorithm } = candidate;
-    return { name, algorithm, steps, usesSwitch: algorithm === 'switch', inside, between: [] };
+  /** The rounds of a candidate on each of `places`, which hold the groups side by side. */
+  #inside(candidate: Candidate, parts: readonly Collective[], places: readonly (readonly Int32Array[])[]): Plan {
+    const { name, algorithm, elements } = candidate;
+    const schedules = parts.map((part) => candidate.schedule(part));
+    return {
+      name,
+      algorithm,
+      steps: schedules.reduce((sum, { steps }) => sum + steps, 0),
+      usesSwitch: algorithm === 'switch',
+      inside: places.map((groups) =>
+        schedules.flatMap((schedule) => measureRounds(schedule, groups, 1 / elements, this.wires)),
+      ),
+      between: [],
+    };
+  }
+
+  /** The groups in one node of each kind. */
+  #places(inNode: readonly Int32Array[]): Int32Array[][] {
+    const { cluster } = this;
+    const perNode = cluster.ranksPerChip * cluster.chipsPerNode;
+    const used = Math.ceil(cluster.ranks / perNode);
+    return nodeKinds(cluster)
+      .filter((node) => node < used)
+      .map((node) => inNode.map((members) => members.map((rank) => rank + node * perNode)));
   }
 
   #hierarchies(
@@ -186,11 +199,12 @@ export class CollectiveModel {
       collective === 'all-reduce' ? ['reduce-scatter', 'all-gather'] : [collective];
     const pieces = ['all-reduce', 'all-gather', 'reduce-scatter'].includes(collective) ? 1 / perNode : 1;
     const { library } = this.engine;
+    const places = this.#places(inNode);
     const insides =
       perNode === 1
         ? [NOTHING]
         : candidatesFor(inParts[0]!, inNode[0]!, perChip, this.cluster, library).map((candidate) =>
-            this.#inside(candidate, inParts, inNode, 1),
+            this.#inside(candidate, inParts, places),
           );
     return INTER.filter((inter) => interRequirement(inter, collective, nodes) === null).flatMap((inter) => {
       const between = interRounds(inter, collective, nodes, pieces, this.wires);
@@ -210,14 +224,21 @@ export class CollectiveModel {
     const { protocols, overlapsPhases } = this.engine;
     const protocol = protocols[index]!;
     if (inside.length + between.length === 0) return 0;
-    const near = roundsTime(inside, bytes, protocol, index);
+    const near = slowestOf(inside, bytes, protocol, index);
     const far = roundsTime(between, bytes, protocol, index);
-    if (!overlapsPhases || inside.length === 0 || between.length === 0) return protocol.start + near + far;
+    if (!overlapsPhases || near === 0 || far === 0) return protocol.start + this.#late + near + far;
     // Both levels' latencies, and the bandwidth of the slower one.
-    const nearLatency = roundsTime(inside, 0, protocol, index);
+    const nearLatency = slowestOf(inside, 0, protocol, index);
     const farLatency = roundsTime(between, 0, protocol, index);
-    return protocol.start + nearLatency + farLatency + Math.max(near - nearLatency, far - farLatency);
+    return protocol.start + this.#late + nearLatency + farLatency + Math.max(near - nearLatency, far - farLatency);
   }
+}
+
+/** Of the kinds of nodes, the slowest. */
+function slowestOf(kinds: Plan['inside'], bytes: Bytes, protocol: Protocol, index: number): Seconds {
+  let slowest = 0;
+  for (let i = 0; i < kinds.length; i++) slowest = Math.max(slowest, roundsTime(kinds[i]!, bytes, protocol, index));
+  return slowest;
 }
 
 /** Times collectives on a cluster by closed forms. Remembers what it has prepared. */

@@ -181,7 +181,7 @@ class EventRun {
     if (this.#toPass[transfer] === 0) {
       const passed = this.#passed[transfer]!;
       this.#queue.push(passed, SENT, transfer, 0, 0);
-      this.#queue.push(passed + this.#latency[this.#program.path[transfer]!]!, ARRIVE, transfer, 0, 0);
+      this.#queue.push(passed + this.#latency[transfer]!, ARRIVE, transfer, 0, 0);
     }
   }
 }

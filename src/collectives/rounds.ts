@@ -14,7 +14,7 @@
  * bottleneck only), and the ranges that are one element longer where a buffer does not divide evenly.
  */
 import type { Bytes, Seconds } from '../base/units.ts';
-import { pathLatency } from './drive.ts';
+import { driveOf } from './drive.ts';
 import type { Protocol } from './engine.ts';
 import { loadOf } from './flow.ts';
 import { compileSteps, type Program } from './program.ts';
@@ -54,24 +54,24 @@ export function measureRounds(
 
 function measureStep(program: Program, count: number, wires: Wires): Round {
   const { path } = program;
-  const { protocols } = wires.engine;
   const load = loadOf(program, wires);
-  const latency = protocols.map(() => 0);
-  const total = protocols.map(() => 0);
-  let gap = 0;
-  let gaps = 0;
-  for (let t = 0; t < path.length; t++) {
-    const own = slowestResource(path[t]!, load, wires);
-    gap = Math.max(gap, own);
-    gaps += own;
-    for (let p = 0; p < protocols.length; p++) {
-      const along = pathLatency(wires, protocols[p]!, path[t]!);
-      latency[p] = Math.max(latency[p]!, along);
-      total[p]! += along;
-    }
-  }
-  const meanLatency = total.map((sum) => sum / path.length);
-  return { count, gap, meanGap: gaps / path.length, latency, meanLatency };
+  const gaps = Float64Array.from(path, (p) => slowestResource(p, load, wires));
+  const drives = wires.engine.protocols.map((protocol) => driveOf(program, wires, protocol).latency);
+  return {
+    count,
+    gap: largest(gaps),
+    meanGap: mean(gaps),
+    latency: drives.map(largest),
+    meanLatency: drives.map(mean),
+  };
+}
+
+function largest(values: Float64Array): number {
+  return values.reduce((most, value) => Math.max(most, value), 0);
+}
+
+function mean(values: Float64Array): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
 /** Seconds that the fullest resource on a path takes for all its bytes. */
