@@ -17,13 +17,12 @@ export interface Candidate {
   /** `ring`, or of a hierarchy `hierarchical(mesh, rdh)`: inside, then between. */
   readonly name: string;
   readonly algorithm: string;
-  /** Elements of the collective's size in `schedule`. */
+  /** Elements to measure it with: enough that halves, thirds and slices come out even. */
   readonly elements: number;
   /** The schedule of one group. */
-  readonly schedule: (collective: Collective) => Schedule;
+  readonly schedule: (collective: Collective, elements: number) => Schedule;
 }
 
-/** Elements for each rank in schedules that are only measured: enough that halves, thirds and slices come out even. */
 const ELEMENTS_PER_RANK = 3 * 2 ** 10;
 
 const REDUCTIONS: readonly Collective[] = ['all-reduce', 'all-gather', 'reduce-scatter'];
@@ -69,7 +68,8 @@ export function candidatesFor(
       name,
       algorithm,
       elements: p * ELEMENTS_PER_RANK,
-      schedule: (part) => buildSchedule({ ...request(part, p), ...options, algorithm, collective: part, ranks: p }),
+      schedule: (part, elements) =>
+        buildSchedule({ ...request(part, p, elements), ...options, algorithm, collective: part, ranks: p }),
     });
   };
   for (const algorithm of collectiveAlgorithms()) {
@@ -126,10 +126,9 @@ function ordersOf(name: string, members: Int32Array, perChip: number, cluster: C
   return [Int32Array.from(members, (_, corner) => chips[Math.floor(corner / perChip)]! * perChip + (corner % perChip))];
 }
 
-/** The data of a schedule that is measured: even parts; neighbours for point-to-point. */
-function request(collective: Collective, p: number): Partial<ScheduleOptions> {
+/** The data of a schedule; neighbours for point-to-point. */
+function request(collective: Collective, p: number, elements: number): Partial<ScheduleOptions> {
   if (collective === 'barrier') return {};
-  const elements = p * ELEMENTS_PER_RANK;
   if (collective === 'send-recv') return { elements, pairs: p > 1 ? [[0, 1]] : [] };
   if (collective === 'permute') {
     return { elements, pairs: Array.from({ length: p > 1 ? p : 0 }, (_, i): [number, number] => [i, (i + 1) % p]) };

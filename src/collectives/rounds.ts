@@ -16,6 +16,7 @@
 import type { Bytes, Seconds } from '../base/units.ts';
 import { driveOf } from './drive.ts';
 import type { Protocol } from './engine.ts';
+import { stepClasses } from './execute.ts';
 import { loadOf } from './flow.ts';
 import { compileSteps, type Program } from './program.ts';
 import type { Schedule } from './schedule.ts';
@@ -23,6 +24,8 @@ import type { Wires } from './wires.ts';
 
 export interface Round {
   readonly count: number;
+  /** Most transfers that a rank starts in a step. */
+  readonly peers: number;
   /** Seconds for each byte of the collective's size. */
   readonly gap: number;
   readonly meanGap: number;
@@ -41,13 +44,7 @@ export function measureRounds(
   bytesPerElement: number,
   wires: Wires,
 ): Round[] {
-  const counts = new Map<number, { first: number; count: number }>();
-  schedule.stepClass.forEach((stepClass, step) => {
-    const known = counts.get(stepClass);
-    if (known) known.count++;
-    else counts.set(stepClass, { first: step, count: 1 });
-  });
-  return Array.from(counts.values(), ({ first, count }) =>
+  return stepClasses(schedule).map(({ first, count }) =>
     measureStep(compileSteps(schedule, [first], groups, bytesPerElement, wires), count, wires),
   );
 }
@@ -59,11 +56,18 @@ function measureStep(program: Program, count: number, wires: Wires): Round {
   const drives = wires.engine.protocols.map((protocol) => driveOf(program, wires, protocol).latency);
   return {
     count,
+    peers: largest(sendsPerEndpoint(program)),
     gap: largest(gaps),
     meanGap: mean(gaps),
     latency: drives.map(largest),
     meanLatency: drives.map(mean),
   };
+}
+
+function sendsPerEndpoint({ endpoints, source }: Program): Float64Array {
+  const sends = new Float64Array(endpoints);
+  for (const endpoint of source) sends[endpoint]!++;
+  return sends;
 }
 
 function largest(values: Float64Array): number {

@@ -92,12 +92,13 @@ export function interRounds(
       gap = Math.max(gap, (perChip * leaving) / (tier.bandwidth * engine.networkEfficiency * worst[t]!));
     });
     // The adapter of a chip starts the messages of all its ranks.
-    const messages = (distance === 'all' ? nodes - 1 : 1) * Math.min(ranksPerChip, cluster.ranks);
+    const peers = distance === 'all' ? nodes - 1 : 1;
+    const messages = peers * Math.min(ranksPerChip, cluster.ranks);
     const latency = engine.protocols.map(
       ({ networkHop }): Seconds =>
         Math.max(tiers[farthest]!.latency, networkHop) + engine.step + (messages - 1) * engine.networkMessage,
     );
-    return { count, gap, meanGap: gap, latency, meanLatency: latency };
+    return { count, peers, gap, meanGap: gap, latency, meanLatency: latency };
   });
 }
 
