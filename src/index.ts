@@ -10,6 +10,15 @@ export { collectiveAlgorithms, collectivesOf } from './collectives/algorithms/re
 export { buildSchedule, ringAllReduce, type ScheduleOptions, whyNot } from './collectives/build.ts';
 export { type BusyLink, busiestLinks, type ClockResult, executeClock, type LinkInterval } from './collectives/clock.ts';
 export { reductionErrorBound } from './collectives/error-bound.ts';
+export {
+  CollectiveModel,
+  type CollectiveTiming,
+  collectiveClock,
+  type PlanCost,
+} from './collectives/collective-clock.ts';
+export type { CollectiveCase, CollectiveClock, CollectiveCost, RankGroup } from './collectives/cost.ts';
+export type { Fidelity, ResourceUse } from './collectives/execute.ts';
+export { type Explanation, explainCollective } from './collectives/explain.ts';
 export { algorithmBandwidth, busBandwidth, ringAllReduceTime } from './collectives/formula.ts';
 export { circularPairs, stridedGroups } from './collectives/groups.ts';
 export {
@@ -178,6 +187,7 @@ export { parallelism, rankEdgeParameters } from './models/shard.ts';
 export type * from './models/spec.ts';
 export { kindCounts, layerCount } from './models/spec.ts';
 export { chipsReport, entryReport, modelsReport, systemsReport } from './report/catalogue.ts';
+export { collectiveReport } from './report/collective.ts';
 export { significant } from './report/numbers.ts';
 export { runReport } from './report/run.ts';
 export { type Column, table } from './report/table.ts';
@@ -200,6 +210,12 @@ export {
   type Validation,
   validate,
 } from './validation/validate.ts';
+export {
+  type CollectiveOptions,
+  type CollectiveResult,
+  type TimedCollective,
+  timeCollective,
+} from './workloads/collective.ts';
 export {
   type BreakdownRow,
   errorBound,
