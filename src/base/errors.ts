@@ -6,7 +6,7 @@
  * culprit. The command line turns both into one sentence and exit code 2.
  */
 
-export type ModelErrorCode = 'CONFIG' | 'CAPACITY' | 'TOPOLOGY' | 'WORKLOAD' | 'UNSUPPORTED';
+export type ModelErrorCode = 'CONFIG' | 'CAPACITY' | 'TOPOLOGY' | 'WORKLOAD' | 'PROGRAM' | 'UNSUPPORTED';
 
 export class ModelError extends Error {
   readonly code: ModelErrorCode;

@@ -6,7 +6,7 @@
  */
 import { z } from 'zod';
 import { fact, head, known, quantity, record, text } from './schema.ts';
-import type { ChipSpec, CoreSpec, PeakFormat } from './spec.ts';
+import type { ChipSpec, CoreSpec, PeakFormat, TensorEngineSpec } from './spec.ts';
 
 const PEAK_FORMATS = [
   'f32',
@@ -39,6 +39,46 @@ const engine = record({
   exponentialSpeedup: z.exactOptional(quantity('ratio')),
   quantizePerPartition: z.exactOptional(quantity('perCycle')),
 });
+
+/** What every documented TensorE has; a core file says otherwise. */
+const TENSOR_DEFAULTS = { multiplyMoving: 64, loadStationary: 128, f32Passes: 4 };
+
+type TensorFile = Readonly<
+  Record<'clock' | 'rows' | 'columns', number | null> &
+    Partial<
+      Record<
+        | 'fp8Rows'
+        | 'mxRows'
+        | 'multiplyMoving'
+        | 'loadStationary'
+        | 'fastLoadStationary'
+        | 'f32Passes'
+        | 'rampStart'
+        | 'rampTime',
+        number | null
+      >
+    >
+>;
+
+/** Null where the clock or the array is unknown. */
+function tensorEngine(file: TensorFile): TensorEngineSpec | null {
+  const { clock, rows, columns } = file;
+  if (clock === null || rows === null || columns === null) return null;
+  const { rampStart = null, rampTime = null } = file;
+  const loadStationary = file.loadStationary ?? TENSOR_DEFAULTS.loadStationary;
+  return {
+    clock,
+    rows,
+    columns,
+    fp8Rows: file.fp8Rows ?? null,
+    mxRows: file.mxRows ?? null,
+    multiplyMoving: file.multiplyMoving ?? TENSOR_DEFAULTS.multiplyMoving,
+    loadStationary,
+    fastLoadStationary: file.fastLoadStationary ?? loadStationary,
+    f32Passes: file.f32Passes ?? TENSOR_DEFAULTS.f32Passes,
+    ramp: rampStart === null || rampTime === null ? null : { start: rampStart, time: rampTime },
+  };
+}
 
 /** A core file: `spec` is null where the core is too little documented to be timed (NeuronCore-v1). */
 export interface CoreEntry {
@@ -78,6 +118,7 @@ export const coreSchema: z.ZodType<CoreEntry> = record({
     // Least cycles of a MultiplyMoving, and those to load 128 stationary columns.
     multiplyMoving: z.exactOptional(quantity('cycles')),
     loadStationary: z.exactOptional(quantity('cycles')),
+    fastLoadStationary: z.exactOptional(quantity('cycles')),
     f32Passes: z.exactOptional(quantity('count')),
     // dI/dt throttle: TensorE starts at this share of its rate and reaches all of it after `rampTime`.
     rampStart: z.exactOptional(quantity('ratio')),
@@ -129,17 +170,30 @@ export const coreSchema: z.ZodType<CoreEntry> = record({
     id,
     spec: {
       id,
+      version: Number(/\d+$/.exec(id)?.[0] ?? 0),
       partitions,
       sbuf: data.sbuf.capacity,
       psum: data.psum.capacity,
-      tensor: allKnown({ clock: tensor.clock, rows: tensor.rows, columns: tensor.columns }),
+      psumBanks: data.psum.banks ?? 8,
+      tensor: tensorEngine(tensor),
       vector: allKnown({ clock: vector.clock, lanes16: vector.lanes16, lanes32: vector.lanes32 }),
       scalar: allKnown({ clock: scalar.clock, lanes16: scalar.lanes16, lanes32: scalar.lanes32 }),
       gpsimd: gpsimd === undefined ? null : allKnown({ clock: gpsimd.clock, lanes: gpsimd.lanes }),
-      dma: allKnown({ engines: dma.engines, bandwidth: dma.bandwidth }),
+      dma:
+        dma.engines === null || dma.bandwidth === null
+          ? null
+          : {
+              engines: dma.engines,
+              bandwidth: dma.bandwidth,
+              minimumTime: dma.minimumTime ?? null,
+              transposeFromHbm: dma.transposeFromHbm ?? null,
+              transposeInSbuf: dma.transposeInSbuf ?? null,
+            },
       dmaStart: dma.start,
       issueInterval: data.issueInterval,
       staticOverhead: data.staticOverhead,
+      accessLatency: data.accessLatency ?? null,
+      exponentialSpeedup: vector.exponentialSpeedup ?? null,
     },
   };
 });

@@ -23,23 +23,59 @@ export type PeakFormat =
   | 'int8'
   | 'sparse';
 
+/** The systolic array: `rows` is the contraction of one pass, `columns` the stationary columns. */
+export interface TensorEngineSpec {
+  readonly clock: Hertz;
+  readonly rows: number;
+  readonly columns: number;
+  /** Contraction of one pass in FP8 double row, and in MX formats; null where the core has no such mode. */
+  readonly fp8Rows: number | null;
+  readonly mxRows: number | null;
+  /** Least cycles of a MultiplyMoving, and those that load a stationary tile, at the normal and at the fast rate. */
+  readonly multiplyMoving: number;
+  readonly loadStationary: number;
+  readonly fastLoadStationary: number;
+  /** Passes of an FP32 matmul. */
+  readonly f32Passes: number;
+  /** dI/dt throttle: share of the full rate at the start, and time to reach all of it; null where there is none. */
+  readonly ramp: { readonly start: number; readonly time: Seconds } | null;
+}
+
+export interface DmaSpec {
+  readonly engines: number;
+  /** All engines of a core together. */
+  readonly bandwidth: BytesPerSecond;
+  /** However small, a DMA occupies its queue for this long; null: unknown. */
+  readonly minimumTime: Seconds | null;
+  /** Rate of a transposing DMA relative to a copy, from HBM and inside SBUF; null: the core has none. */
+  readonly transposeFromHbm: number | null;
+  readonly transposeInSbuf: number | null;
+}
+
 /** One NeuronCore generation. Lanes are elements per cycle over all partitions, for 16-bit and for 32-bit elements. */
 export interface CoreSpec {
   readonly id: string;
+  /** Generation: 1 to 4. */
+  readonly version: number;
   readonly partitions: number;
   readonly sbuf: Bytes | null;
   readonly psum: Bytes | null;
-  readonly tensor: { readonly clock: Hertz; readonly rows: number; readonly columns: number } | null;
+  readonly psumBanks: number;
+  readonly tensor: TensorEngineSpec | null;
   readonly vector: { readonly clock: Hertz; readonly lanes16: number; readonly lanes32: number } | null;
   readonly scalar: { readonly clock: Hertz; readonly lanes16: number; readonly lanes32: number } | null;
   readonly gpsimd: { readonly clock: Hertz; readonly lanes: number } | null;
-  readonly dma: { readonly engines: number; readonly bandwidth: BytesPerSecond } | null;
+  readonly dma: DmaSpec | null;
   /** Time from a semaphore set by one engine to the start of a DMA that waits on it. */
   readonly dmaStart: Seconds | null;
   /** Shortest time between two instructions of one engine, in its cycles. */
   readonly issueInterval: number | null;
   /** Fixed cost of an instruction that depends on the one before, in its engine's cycles. */
   readonly staticOverhead: number | null;
+  /** Access to SBUF or PSUM, in the cycles of the engine. */
+  readonly accessLatency: number | null;
+  /** VectorE `exponential` relative to ScalarE's exp; null: the core has no such instruction. */
+  readonly exponentialSpeedup: number | null;
 }
 
 export interface ChipSpec {

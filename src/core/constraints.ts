@@ -1,0 +1,306 @@
+/**
+ * What the hardware refuses, checked when an instruction or a tile is written: partitions, free sizes, start partitions,
+ * number formats, buffers, core versions, capacities. Errors name the instruction and the limit.
+ *
+ * see: Neuron SDK, nki/api/nki.isa and nki/guides/architecture: tile limits, start partitions 0/32/64/96, PSUM banks of 512
+ * FP32 elements, access patterns; FP8 from NeuronCore-v3 on where it is `float8_e4m3`, MX from v4 on.
+ */
+import { ModelError, show } from '../base/errors.ts';
+import type { CoreSpec } from '../hardware/spec.ts';
+import { DTYPES, type DType } from '../kernels/dtype.ts';
+import type { HbmView, Tile, TileView, View } from './access.ts';
+import {
+  type Instruction,
+  type InstructionOf,
+  type MatmulMode,
+  type ScalarOperand,
+  TRANSPOSE_BLOCK,
+} from './instructions.ts';
+
+const QUADRANT = 32;
+const MAX_STATIONARY = 128;
+const MAX_MOVING = 512;
+const MAX_SBUF_ACCESS = 65536;
+const MAX_PSUM_ACCESS = 4096;
+const MAX_BN_STATS = 512;
+const MAX_PATTERN_DIMENSIONS = 4;
+
+/** Elements of the contraction that one partition holds, innermost in its free dimension. */
+export const PACKING: Readonly<Record<MatmulMode, number>> = { normal: 1, 'double-row': 2, mx: 4 };
+/** Partitions that share a scale of an MX operand: 8 x 4 packed elements are a block of 32. */
+export const MX_PARTITIONS = 8;
+
+const FP8: readonly DType[] = ['f8e4m3', 'f8e4m3fn', 'f8e5m2', 'f8e3m4'];
+const MX_FORMATS: readonly DType[] = ['f8e4m3fn', 'f8e5m2', 'f4e2m1'];
+
+/** @throws ModelError (PROGRAM) */
+function refuse(where: string, expected: string, got: unknown): never {
+  throw new ModelError('PROGRAM', where, `expected ${expected}, got ${show(got)}`);
+}
+
+function expectDtype(where: string, name: string, dtype: DType, allowed: readonly DType[]): void {
+  if (!allowed.includes(dtype)) refuse(where, `${name} in one of ${allowed.join(', ')}`, dtype);
+}
+
+/** The formats that engines of this core read and write. */
+function coreDtypes({ version }: CoreSpec): readonly DType[] {
+  const fp8: readonly DType[] =
+    version >= 4
+      ? FP8
+      : version >= 3
+        ? ['f8e4m3', 'f8e5m2', 'f8e3m4']
+        : version >= 2
+          ? ['f8e4m3', 'f8e5m2', 'f8e3m4']
+          : [];
+  const mx: readonly DType[] = version >= 4 ? ['f4e2m1', 'e8m0'] : [];
+  return ['f32', 'bf16', 'f16', 'i8', 'i32', ...fp8, ...mx];
+}
+
+/** @throws ModelError (PROGRAM) for a tile that the buffer doesn't hold */
+export function checkTile(core: CoreSpec, where: string, tile: Tile): void {
+  const { buffer, partitions, free, slots, startPartition, dtype } = tile;
+  const integer = (name: string, value: number, min: number, max: number) => {
+    if (!(Number.isInteger(value) && value >= min && value <= max)) refuse(where, `${name} in ${min}..${max}`, value);
+  };
+  integer('partitions', partitions, 1, core.partitions);
+  integer('free', free, 1, Number.MAX_SAFE_INTEGER);
+  integer('slots', slots, 1, 1 << 20);
+  expectDtype(where, 'dtype', dtype, coreDtypes(core));
+  if (startPartition % QUADRANT !== 0 || startPartition < 0 || startPartition + partitions > core.partitions) {
+    refuse(where, `a start partition of 0, 32, 64 or 96 with room for ${partitions} partitions`, startPartition);
+  }
+  const perPartition = (buffer === 'sbuf' ? core.sbuf! : core.psum!) / core.partitions;
+  if (buffer === 'psum') {
+    const bank = perPartition / core.psumBanks;
+    const bytes = free * DTYPES[dtype].bytes;
+    expectDtype(where, 'dtype', dtype, core.version >= 3 ? ['f32', 'bf16', 'f16', 'i32'] : ['f32', 'i32']);
+    if (bytes > perPartition) refuse(where, `at most ${perPartition} bytes per partition of PSUM`, bytes);
+    if (bytes > bank && (bytes % bank !== 0 || slots > 1)) {
+      // A larger tile is addressed bank by bank; it has to end where a bank does.
+      if (bytes % bank !== 0) refuse(where, `a PSUM tile within a bank of ${bank} bytes, or of whole banks`, bytes);
+    }
+  }
+  const end = tile.address + slots * tile.slotBytes;
+  if (end > perPartition) {
+    const capacity = `at most ${perPartition} bytes per partition in ${buffer.toUpperCase()}`;
+    refuse(where, capacity, `${end}, of which ${tile.address} are taken`);
+  }
+}
+
+/** @throws ModelError (PROGRAM) for an instruction that the core doesn't have, or not with these operands */
+export function checkInstruction(core: CoreSpec, where: string, instruction: Instruction): void {
+  for (const view of [...instruction.out, ...instruction.in]) checkView(core, where, view);
+  if (instruction.op === 'dma_copy' || instruction.op === 'dma_transpose') {
+    checkDma(core, where, instruction);
+    return;
+  }
+  const views = [...instruction.out, ...instruction.in];
+  const tiles = views.filter((view): view is TileView => view.kind === 'tile');
+  if (tiles.length !== views.length) refuse(where, 'operands in SBUF or PSUM; only DMA reaches HBM', 'one in HBM');
+  if (instruction.engine === 'GpSimdE') {
+    const inPsum = tiles.find(({ tile }) => tile.buffer === 'psum');
+    if (inPsum) refuse(where, 'operands in SBUF, as GpSimdE cannot access PSUM', inPsum.tile.name);
+  }
+  const outs = instruction.out as readonly TileView[];
+  const ins = instruction.in as readonly TileView[];
+  switch (instruction.op) {
+    case 'nc_matmul':
+      checkMatmul(core, where, instruction);
+      return;
+    case 'load_stationary':
+      if (ins[0]!.length > MAX_STATIONARY * 4)
+        refuse(where, `at most ${MAX_STATIONARY} stationary columns`, ins[0]!.length);
+      return;
+    case 'nc_transpose':
+      checkTranspose(core, where, instruction.engine, outs[0]!, ins[0]!);
+      return;
+    case 'activation': {
+      sameShape(where, outs[0]!, ins[0]!);
+      const { scale, bias } = instruction.attributes;
+      scalar(where, 'scale', scale, ins[0]!);
+      if (bias !== null) scalar(where, 'bias', bias, ins[0]!);
+      if (outs[1]) column(where, 'reduced', outs[1], ins[0]!);
+      return;
+    }
+    case 'tensor_tensor':
+    case 'tensor_copy':
+      for (const x of ins) sameShape(where, outs[0]!, x);
+      return;
+    case 'tensor_scalar':
+      sameShape(where, outs[0]!, ins[0]!);
+      scalar(where, 'operand0', instruction.attributes.operand0, ins[0]!);
+      scalar(where, 'operand1', instruction.attributes.operand1, ins[0]!);
+      return;
+    case 'tensor_reduce':
+      column(where, 'out', outs[0]!, ins[0]!);
+      return;
+    case 'select':
+    case 'affine_select':
+      for (const x of ins) sameShape(where, outs[0]!, x);
+      return;
+    case 'scan':
+      for (const x of ins.slice(0, 2)) sameShape(where, outs[0]!, x);
+      scalar(where, 'initial', instruction.attributes.initial, ins[0]!);
+      return;
+    case 'bn_stats':
+      if (ins[0]!.length > MAX_BN_STATS) refuse(where, `at most ${MAX_BN_STATS} elements`, ins[0]!.length);
+      if (outs[0]!.length !== 6) refuse(where, 'an output of 6 elements per partition', outs[0]!.length);
+      return;
+    case 'bn_aggr':
+      if (ins[0]!.length % 6 !== 0) refuse(where, 'statistics of 6 elements each', ins[0]!.length);
+      if (outs[0]!.length !== 2) refuse(where, 'an output of 2 elements per partition', outs[0]!.length);
+      return;
+    case 'exponential':
+      if (core.exponentialSpeedup === null) refuse(where, 'NeuronCore-v4 for exponential', core.id);
+      sameShape(where, outs[0]!, ins[0]!);
+      column(where, 'max', ins[1]!, ins[0]!);
+      if (outs[1]) column(where, 'rowSum', outs[1], ins[0]!);
+      return;
+    case 'quantize_mx':
+      checkQuantize(core, where, outs, ins[0]!);
+      return;
+    case 'reciprocal':
+      sameShape(where, outs[0]!, ins[0]!);
+      return;
+    case 'iota':
+    case 'memset':
+      return;
+  }
+}
+
+function checkView({ version }: CoreSpec, where: string, view: View): void {
+  if (view.pattern.length > MAX_PATTERN_DIMENSIONS) {
+    refuse(where, `access patterns of at most ${MAX_PATTERN_DIMENSIONS} dimensions`, view.pattern.length);
+  }
+  if (view.kind !== 'tile') return;
+  const start = view.tile.startPartition + view.partition;
+  // Version 2 and later address partitions from 0, 32, 64 and 96; a start in between only for a whole-tile slice of one quadrant.
+  if (start % QUADRANT !== 0) refuse(where, 'a start partition of 0, 32, 64 or 96', `${start} in ${view.tile.name}`);
+  if (start % (2 * QUADRANT) === QUADRANT && view.partitions > QUADRANT) {
+    refuse(where, 'at most 32 partitions from start partition 32 or 96', view.partitions);
+  }
+  const limit = view.tile.buffer === 'sbuf' ? MAX_SBUF_ACCESS : MAX_PSUM_ACCESS;
+  if (view.length > limit) refuse(where, `at most ${limit} elements per partition`, view.length);
+  if (version < 2) refuse(where, 'NeuronCore-v2 or later: v1 is too little documented to be programmed', `v${version}`);
+}
+
+function checkMatmul(core: CoreSpec, where: string, instruction: InstructionOf<'nc_matmul'>): void {
+  const { mode } = instruction.attributes;
+  const [out] = instruction.out as readonly [TileView];
+  const [stationary, moving, ...scales] = instruction.in as readonly [TileView, TileView, ...TileView[]];
+  const packing = PACKING[mode];
+  const [m, n] = [stationary.length / packing, moving.length / packing];
+  if (out.tile.buffer !== 'psum') refuse(where, 'a result in PSUM', `SBUF tile ${out.tile.name}`);
+  for (const x of [stationary, moving]) {
+    if (x.tile.buffer !== 'sbuf') refuse(where, 'operands in SBUF', `PSUM tile ${x.tile.name}`);
+  }
+  if (stationary.partitions !== moving.partitions) {
+    refuse(where, `moving with the ${stationary.partitions} partitions of stationary`, moving.partitions);
+  }
+  if (!(Number.isInteger(m) && m <= MAX_STATIONARY)) refuse(where, `at most ${MAX_STATIONARY} stationary columns`, m);
+  if (!(Number.isInteger(n) && n <= MAX_MOVING)) refuse(where, `at most ${MAX_MOVING} moving columns`, n);
+  if (out.partitions !== m || out.length !== n) {
+    refuse(where, `a result of ${m} partitions x ${n}`, `${out.partitions} x ${out.length}`);
+  }
+  if (instruction.attributes.accumulate !== false && out.dtype !== 'f32' && core.version < 4) {
+    refuse(where, 'accumulation in FP32 before NeuronCore-v4', out.dtype);
+  }
+  const dtypes = [stationary.dtype, moving.dtype];
+  if (mode === 'mx') {
+    if (core.tensor!.mxRows === null) refuse(where, 'NeuronCore-v4 for MX formats', core.id);
+    for (const dtype of dtypes) expectDtype(where, 'MX operands', dtype, MX_FORMATS);
+    if (scales.length !== 2) refuse(where, 'the scales of both operands', scales.length);
+    scales.forEach((scale, i) => {
+      const columns = i === 0 ? m : n;
+      if (scale.dtype !== 'e8m0' || scale.partitions !== Math.ceil(stationary.partitions / MX_PARTITIONS)) {
+        refuse(
+          where,
+          `E8M0 scales on ${Math.ceil(stationary.partitions / MX_PARTITIONS)} partitions`,
+          scale.partitions,
+        );
+      }
+      if (scale.length !== columns) refuse(where, `${columns} scales per partition`, scale.length);
+    });
+    return;
+  }
+  if (mode === 'double-row') {
+    if (core.tensor!.fp8Rows === null) refuse(where, 'NeuronCore-v3 or later for double row', core.id);
+    for (const dtype of dtypes) expectDtype(where, 'double-row operands', dtype, ['f8e4m3', 'f8e4m3fn', 'f8e5m2']);
+  }
+  for (const dtype of dtypes) expectDtype(where, 'operands', dtype, ['f32', 'bf16', 'f16', ...FP8]);
+  if (new Set(dtypes.filter((dtype) => dtype.startsWith('f8e4'))).size > 1) {
+    refuse(where, 'FP8 E4M3 of one kind, as the 240 and the 448 form do not mix', dtypes.join(' and '));
+  }
+  if (dtypes.includes('f32') && dtypes.some((dtype) => dtype !== 'f32')) {
+    refuse(where, 'both operands in FP32, or neither', dtypes.join(' and '));
+  }
+}
+
+function checkTranspose(core: CoreSpec, where: string, engine: string, out: TileView, x: TileView): void {
+  if (out.partitions !== x.length || out.length !== x.partitions) {
+    refuse(where, `a result of ${x.length} partitions x ${x.partitions}`, `${out.partitions} x ${out.length}`);
+  }
+  if (engine === 'TensorE') {
+    if (out.tile.buffer !== 'psum') refuse(where, 'a result in PSUM', `SBUF tile ${out.tile.name}`);
+    if (x.length > MAX_STATIONARY) refuse(where, `at most ${MAX_STATIONARY} elements per partition`, x.length);
+    if (core.version >= 3 && DTYPES[out.dtype].bytes !== DTYPES[x.dtype].bytes) {
+      refuse(where, `a result as wide as the ${x.dtype} input`, out.dtype);
+    }
+    return;
+  }
+  if (x.length > TRANSPOSE_BLOCK || x.partitions > TRANSPOSE_BLOCK) {
+    refuse(where, `at most ${TRANSPOSE_BLOCK} x ${TRANSPOSE_BLOCK} on VectorE`, `${x.partitions} x ${x.length}`);
+  }
+}
+
+function checkQuantize(core: CoreSpec, where: string, [out, scales]: readonly TileView[], x: TileView): void {
+  if (core.tensor!.mxRows === null) refuse(where, 'NeuronCore-v4 for quantize_mx', core.id);
+  expectDtype(where, 'input', x.dtype, ['bf16', 'f16']);
+  expectDtype(where, 'elements', out!.dtype, ['f8e4m3fn', 'f8e5m2']);
+  expectDtype(where, 'scales', scales!.dtype, ['e8m0']);
+  if (x.length % 4 !== 0 || x.partitions % MX_PARTITIONS !== 0) {
+    refuse(where, 'blocks of 8 partitions x 4 elements', `${x.partitions} x ${x.length}`);
+  }
+  sameShape(where, out!, x);
+  if (scales!.partitions !== x.partitions / MX_PARTITIONS || scales!.length !== x.length / 4) {
+    refuse(
+      where,
+      `scales of ${x.partitions / MX_PARTITIONS} x ${x.length / 4}`,
+      `${scales!.partitions} x ${scales!.length}`,
+    );
+  }
+}
+
+function checkDma(core: CoreSpec, where: string, instruction: InstructionOf<'dma_copy' | 'dma_transpose'>): void {
+  const [out, x] = [instruction.out[0]!, instruction.in[0]!];
+  if (instruction.op === 'dma_copy') {
+    if (out.partitions * out.length !== x.partitions * x.length) {
+      refuse(where, `${x.partitions} x ${x.length} elements on both sides`, `${out.partitions} x ${out.length}`);
+    }
+    return;
+  }
+  if (core.dma?.transposeFromHbm == null) refuse(where, 'NeuronCore-v3 or later for a DMA transpose', core.id);
+  const bytes = DTYPES[x.dtype].bytes;
+  if (bytes !== 2 && bytes !== 4) refuse(where, 'elements of 2 or 4 bytes', x.dtype);
+  if (out.partitions !== x.length || out.length !== x.partitions) {
+    refuse(where, `a result of ${x.length} x ${x.partitions}`, `${out.partitions} x ${out.length}`);
+  }
+}
+
+function sameShape(where: string, a: TileView, b: TileView): void {
+  if (a.partitions !== b.partitions || a.length !== b.length) {
+    refuse(where, `operands of one shape, ${a.partitions} x ${a.length}`, `${b.partitions} x ${b.length}`);
+  }
+}
+
+function column(where: string, name: string, view: TileView | HbmView, like: TileView): void {
+  if (view.partitions !== like.partitions || view.length !== 1) {
+    refuse(where, `${name} of ${like.partitions} x 1`, `${view.partitions} x ${view.length}`);
+  }
+}
+
+function scalar(where: string, name: string, operand: ScalarOperand, like: TileView): void {
+  if (typeof operand === 'number') {
+    if (!Number.isFinite(operand)) refuse(where, `a finite ${name}`, operand);
+  } else column(where, name, operand, like);
+}
