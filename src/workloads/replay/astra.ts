@@ -21,6 +21,7 @@ import { remoteMemory } from './memory.ts';
 import type { ReplayNetwork } from './network.ts';
 import type { EndpointTime, PhaseTimer } from './phase-time.ts';
 import { CollectivePlanner, neighbour, type Phase, positionIn } from './phases.ts';
+import { replayedTime } from './roofline.ts';
 import { treeAlgorithm } from './tree.ts';
 
 export const ASTRA_COLLECTIVES: Readonly<Partial<Record<ChakraCollective, AstraCollective>>> = {
@@ -66,10 +67,13 @@ export interface AstraOptions {
   readonly system: AstraSystem;
   readonly memory: AstraMemory;
   readonly queuesPerDimension: number;
+  /** Whose rules cut collectives into chunks. */
+  readonly rules: 'astra' | 'trnsim';
   readonly network: ReplayNetwork;
   readonly queue: EventQueue;
   readonly classes: RankClasses;
   readonly endpoint: EndpointTime;
+  readonly computeTime: Machine['computeTime'];
   /** Undefined where phases may meet on a link. */
   readonly phaseTime: PhaseTimer | undefined;
 }
@@ -86,7 +90,7 @@ export function astraMachine(options: AstraOptions): Machine {
     let state = streamsOf.get(rank);
     if (state === undefined) {
       state = {
-        planner: new CollectivePlanner(dimensions, system, queuesPerDimension),
+        planner: new CollectivePlanner(dimensions, system, queuesPerDimension, options.rules),
         queues: Array.from({ length: dimensions.length * queuesPerDimension }, () => ({ streams: [], running: 0 })),
         issued: 0,
         counts: new Map(),
@@ -229,7 +233,12 @@ export function astraMachine(options: AstraOptions): Machine {
     `p ${source} ${destination} ${need(node, 'tag', 'comm_tag')} ${bytes}`;
 
   return {
+    computeTime: options.computeTime,
     collective(rank, node, done) {
+      if (node.collective === 'BROADCAST') {
+        rank.timers.after(replayedTime(node), done);
+        return;
+      }
       const collective = ASTRA_COLLECTIVES[node.collective!];
       if (collective === undefined) {
         throw new ModelError('UNSUPPORTED', node.path, `ASTRA-sim has no ${node.collective}`);
@@ -237,6 +246,10 @@ export function astraMachine(options: AstraOptions): Machine {
       const state = stateOf(rank);
       const communicator = rank.class.communicators[node.slot]!;
       const chunks = state.planner.plan(collective, need(node, 'bytes', 'comm_size'), node, communicator);
+      if (chunks.length === 0) {
+        rank.timers.after(0, done);
+        return;
+      }
       const priority = priorityOf(state, node);
       let left = chunks.length;
       const finished = () => {

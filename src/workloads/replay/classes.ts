@@ -44,8 +44,11 @@ export interface FoldOptions {
   readonly groups: AstraGroups;
   /** Ranks with different answers are never alike: their place in a tree, their memory. */
   readonly placeOf: ((rank: number) => number) | undefined;
-  /** Only a single class is of use: congestion is then the same on every link. */
-  readonly allOrNothing: boolean;
+  /**
+   * What ranks have in common beside messages. On links that fill up only a single class is of use: every link then has
+   * the same load. Where the order on a link has to be right to the ns, all ranks must also be in every collective.
+   */
+  readonly sharing: 'nothing' | 'links' | 'order on links';
 }
 
 /** Neighbours looked at in one refinement; beyond, and short of one class, every rank is simulated. */
@@ -96,7 +99,7 @@ function numbering(): (key: string) => number {
  * nodes would have to be simulated than fit
  */
 export function rankClasses(options: FoldOptions): RankClasses {
-  const { ranks, graphOf, placeOf, allOrNothing } = options;
+  const { ranks, graphOf, placeOf, sharing } = options;
   const membersOf = groupResolver(options);
   const colours = new Int32Array(ranks);
   const first = numbering();
@@ -116,7 +119,7 @@ export function rankClasses(options: FoldOptions): RankClasses {
     }
     count = refine(options, membersOf, colours);
     const hasGroups = Array.from({ length: ranks }, (_, rank) => graphOf(rank).slots.length > 1).includes(true);
-    if (allOrNothing && (count > 1 || hasGroups)) count = separate(colours);
+    if (sharing !== 'nothing' && (count > 1 || (hasGroups && sharing === 'order on links'))) count = separate(colours);
   }
   return collect(options, membersOf, colours, count);
 }

@@ -6,11 +6,10 @@
  * work (invalid, metadata, a computation that moves no bytes) ends as it is issued, and what it frees waits for the next
  * look: ASTRA-sim's order, kept because it decides what runs first. Only where nothing at all is under way, and
  * ASTRA-sim would stop for good, we look again.
- * Time of computation: the duration in the trace, or with the roofline ops / min(peak, memory bandwidth * ops / bytes).
- * see: astra-sim/astra-sim workload/Workload.cc, workload/HardwareResource.cc, system/Roofline.cc
+ * With replay-only everything takes the time of a computation: the duration in the trace.
+ * see: astra-sim/astra-sim workload/Workload.cc, workload/HardwareResource.cc
  */
 import { ModelError } from '../../base/errors.ts';
-import type { AstraSystem } from '../../formats/astra-system.ts';
 import type { RankClass } from './classes.ts';
 import type { EventQueue } from './events.ts';
 import { Timers } from './events.ts';
@@ -18,6 +17,8 @@ import type { ReplayNode } from './graph.ts';
 
 /** What a rank asks of the machine around it; `done` is called when the node ends. */
 export interface Machine {
+  /** Ns of a computation; undefined: no work at all, the node ends as it is issued. */
+  computeTime(node: ReplayNode): number | undefined;
   collective(rank: RankExecutor, node: ReplayNode, done: () => void): void;
   send(rank: RankExecutor, node: ReplayNode, done: () => void): void;
   receive(rank: RankExecutor, node: ReplayNode, done: () => void): void;
@@ -39,7 +40,7 @@ export class RankExecutor {
   finishedAt: number | undefined;
   /** Time in computations, added up: what ASTRA-sim takes from the total as not exposed. */
   computeTime = 0;
-  readonly #system: AstraSystem;
+  readonly #replayOnly: boolean;
   readonly #machine: Machine;
   readonly #busy: Record<Resource, boolean> = { cpu: false, compute: false, communication: false };
   readonly #waiting: Int32Array;
@@ -47,11 +48,11 @@ export class RankExecutor {
   #free: number[];
   #ongoing = 0;
 
-  constructor(rankClass: RankClass, system: AstraSystem, machine: Machine, queue: EventQueue) {
+  constructor(rankClass: RankClass, replayOnly: boolean, machine: Machine, queue: EventQueue) {
     this.class = rankClass;
     this.queue = queue;
     this.timers = new Timers(queue);
-    this.#system = system;
+    this.#replayOnly = replayOnly;
     this.#machine = machine;
     this.#waiting = Int32Array.from(rankClass.graph.nodes, ({ parents }) => parents);
     this.#free = [...this.#waiting.keys()].filter((node) => this.#waiting[node] === 0);
@@ -94,34 +95,17 @@ export class RankExecutor {
       this.#end(node, index);
       this.#advance();
     };
-    const { replayOnly, roofline } = this.#system;
-    const isTimed = replayOnly || (node.kind === 'compute' && (!roofline || node.isCpu));
-    if (isTimed) this.#compute(node, Math.max(1, node.durationNs), done);
-    else if (node.kind === 'none' || (node.kind === 'compute' && need(node, 'tensorBytes', 'tensor_size') === 0)) {
-      this.#end(node, index);
-    } else if (node.kind === 'compute') this.#compute(node, this.#rooflineTime(node), done);
+    const { kind } = node;
+    if (this.#replayOnly || kind === 'compute') {
+      const time = this.#machine.computeTime(node);
+      if (time === undefined) this.#end(node, index);
+      else {
+        if (!node.isCpu) this.computeTime += time;
+        this.timers.after(time, done);
+      }
+    } else if (kind === 'none') this.#end(node, index);
     else if (node.isCpu) throw new ModelError('WORKLOAD', node.path, 'communication on a CPU');
-    else if (node.kind === 'memory') this.#machine.memory(this, node, done);
-    else if (node.collective === 'BROADCAST') this.timers.after(Math.max(1, node.durationNs), done);
-    else this.#machine[node.kind](this, node, done);
-  }
-
-  #compute(node: ReplayNode, time: number, done: () => void): void {
-    if (!node.isCpu) this.computeTime += time;
-    this.timers.after(time, done);
-  }
-
-  /** Operations in the order of ASTRA-sim's, so that the truncated ns are the same. */
-  #rooflineTime(node: ReplayNode): number {
-    const { peakFlops, localMemoryBandwidth } = this.#system;
-    const operations = need(node, 'operations', 'num_ops');
-    const intensity = operations / need(node, 'tensorBytes', 'tensor_size');
-    const rate = Math.min(localMemoryBandwidth * intensity, peakFlops);
-    if (operations === 0) return 0;
-    if (rate === 0) {
-      throw new ModelError('CONFIG', node.path, 'the roofline needs peak-perf and local-mem-bw > 0 in the system file');
-    }
-    return Math.floor((operations / rate) * 1e9);
+    else this.#machine[kind](this, node, done);
   }
 
   #end(node: ReplayNode, index: number): void {

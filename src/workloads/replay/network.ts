@@ -20,7 +20,7 @@ export interface ReplayNetwork {
 }
 
 /** Bytes per ns, computed as ASTRA-sim does: 2^30 scales exactly, then one division. */
-function bytesPerNs(dimension: AstraDimension): number {
+export function bytesPerNs(dimension: AstraDimension): number {
   return dimension.bandwidth / 1_000_000_000;
 }
 
@@ -96,8 +96,8 @@ export function awareNetwork(dimensions: readonly AstraDimension[], queue: Event
   };
 }
 
-/** Names of the links from one rank to another, in order. */
-function linksBetween({ topology, npus }: AstraDimension, from: number, to: number, folded: boolean): string[] {
+/** Names of the links from one coordinate to another of a dimension, in order. */
+export function linksBetween({ topology, npus }: AstraDimension, from: number, to: number, folded: boolean): string[] {
   const name = (kind: string, device: number) => (folded ? kind : `${kind}${device}`);
   if (topology === 'Switch') return [name('up', from), name('down', to)];
   const clockwise = (to - from + npus) % npus;

@@ -65,9 +65,16 @@ export class CollectivePlanner {
   readonly #system: AstraSystem;
   readonly #queues: number;
   readonly #ranks: number;
+  readonly #rules: 'astra' | 'trnsim';
   readonly #turns: Turns;
 
-  constructor(dimensions: readonly AstraDimension[], system: AstraSystem, queuesPerDimension: number) {
+  constructor(
+    dimensions: readonly AstraDimension[],
+    system: AstraSystem,
+    queuesPerDimension: number,
+    rules: 'astra' | 'trnsim',
+  ) {
+    this.#rules = rules;
     this.#dimensions = dimensions;
     this.#system = system;
     this.#queues = queuesPerDimension;
@@ -78,28 +85,19 @@ export class CollectivePlanner {
   }
 
   /**
-   * Phases of each chunk.
+   * Phases of each chunk; none if there is nobody to talk to.
    * @throws ModelError UNSUPPORTED or WORKLOAD naming the node if ASTRA-sim could not run it either
    */
   plan(collective: AstraCollective, bytes: number, node: ReplayNode, { members }: Communicator): Phase[][] {
     const implementations = this.#implementations(collective, members, node);
     const rings = this.#rings(implementations, members);
-    const splits = this.#system.preferredDatasetSplits;
-    let size = bytes;
-    let chunk = Math.floor(size / splits);
-    if (collective !== 'all-gather' && this.#ranks > chunk) {
-      chunk = this.#ranks;
-      size = splits * chunk;
-    }
-    if (chunk === 0) {
-      throw new ModelError('WORKLOAD', node.path, `${bytes} bytes cannot be gathered in ${splits} chunks`);
-    }
-    const chunks = Math.ceil(size / chunk);
-    if (chunks > MAX_CHUNKS)
-      throw new ModelError('CAPACITY', node.path, `${chunks} chunks are more than ${MAX_CHUNKS}`);
     // ASTRA-sim forgets which dimensions are involved as soon as a group is named.
     const steps = this.#steps(collective, rings, members === undefined ? node.dimensions : undefined);
-    if (steps.length === 0) throw new ModelError('WORKLOAD', node.path, 'the collective has nobody to talk to');
+    if (steps.length === 0) {
+      if (this.#rules === 'trnsim') return [];
+      throw new ModelError('WORKLOAD', node.path, 'a collective of one rank: in ASTRA-sim it never ends');
+    }
+    const { chunk, chunks } = this.#cut(collective, bytes, members?.length ?? this.#ranks, node);
     return Array.from({ length: chunks }, () => {
       let data = chunk;
       return steps.map(({ collective: part, ring, half }): Phase => {
@@ -109,6 +107,21 @@ export class CollectivePlanner {
         return phase;
       });
     });
+  }
+
+  #cut(collective: AstraCollective, bytes: number, ranks: number, { path }: ReplayNode) {
+    const splits = this.#system.preferredDatasetSplits;
+    let chunk = Math.floor(bytes / splits);
+    let chunks = splits;
+    if (this.#rules === 'trnsim') {
+      // A byte to each rank at least, in fewer chunks if need be.
+      chunk = Math.max(Math.ceil(bytes / splits), collective === 'all-gather' ? 1 : ranks);
+      chunks = Math.max(1, Math.ceil(bytes / chunk));
+    } else if (collective !== 'all-gather' && this.#ranks > chunk) chunk = this.#ranks;
+    else if (chunk > 0) chunks = Math.ceil(bytes / chunk);
+    else throw new ModelError('WORKLOAD', path, `${bytes} bytes cannot be gathered in ${splits} chunks`);
+    if (chunks > MAX_CHUNKS) throw new ModelError('CAPACITY', path, `${chunks} chunks are more than ${MAX_CHUNKS}`);
+    return { chunk, chunks };
   }
 
   #implementations(collective: AstraCollective, members: readonly number[] | undefined, node: ReplayNode) {

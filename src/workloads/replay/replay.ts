@@ -19,6 +19,8 @@ import { type ReplayGraph, replayGraph } from './graph.ts';
 import { isShared } from './memory.ts';
 import { awareNetwork, unawareNetwork } from './network.ts';
 import { type EndpointTime, phaseTimer } from './phase-time.ts';
+import { physicalComputeTime, physicalNetwork } from './physical.ts';
+import { astraComputeTime } from './roofline.ts';
 
 export interface ReplayTrace {
   /** Of the file, for errors. */
@@ -82,34 +84,40 @@ export function replay(inputs: ReplayInputs, options: ReplayOptions = {}): Repla
   const { network: dimensions, system, memory = NO_MEMORY, groups = new Map() } = inputs;
   const ranks = astraRanks(dimensions);
   const graphs = graphsOf(inputs.traces, ranks, options.controlDependencies ?? true);
-  const isAware = congestion === 'aware';
+  const isPhysical = timing === 'trnsim';
+  const isAware = !isPhysical && congestion === 'aware';
   const classes = rankClasses({
     dimensions,
     ranks,
     graphOf: (rank) => graphs[graphs.length === 1 ? 0 : rank]!,
     groups,
     placeOf: placesThatDiffer(inputs, options.fold ?? true),
-    allOrNothing: isAware,
+    sharing: isPhysical ? 'links' : isAware ? 'order on links' : 'nothing',
   });
   const queue = new EventQueue();
   const isFolded = classes.classes.length < ranks;
-  const network = (on: EventQueue, folded: boolean) =>
-    isAware ? awareNetwork(dimensions, on, folded) : unawareNetwork(dimensions, on);
+  const network = (on: EventQueue, folded: boolean) => {
+    if (isPhysical) return physicalNetwork(dimensions, on, folded);
+    return isAware ? awareNetwork(dimensions, on, folded) : unawareNetwork(dimensions, on);
+  };
   const endpoint = endpointTime(system, options.injectionScale ?? 1);
-  // On links with queues a phase is alone only if one rank stands for all and runs one stream at a time.
-  const isAlone = !isAware || (isFolded && Math.max(system.activeChunksPerDimension, queuesPerDimension) === 1);
+  // On links that fill up a phase is alone only if one rank stands for all and runs one stream at a time.
+  const hasLinks = isPhysical || isAware;
+  const isAlone = !hasLinks || (isFolded && Math.max(system.activeChunksPerDimension, queuesPerDimension) === 1);
   const machine: Machine = astraMachine({
     dimensions,
     system,
     memory,
     queuesPerDimension,
+    rules: timing,
+    computeTime: isPhysical ? physicalComputeTime(system) : astraComputeTime(system),
     network: network(queue, isFolded),
     queue,
     classes,
     endpoint,
     phaseTime: isAlone ? phaseTimer(endpoint, (on) => network(on, true)) : undefined,
   });
-  return run(classes, system, machine, queue, timing, ranks);
+  return run(classes, system.replayOnly, machine, queue, timing, ranks);
 }
 
 function graphsOf(traces: readonly ReplayTrace[], ranks: number, control: boolean): ReplayGraph[] {
@@ -171,13 +179,13 @@ function endpointTime(system: AstraSystem, injectionScale: number): EndpointTime
 
 function run(
   classes: RankClasses,
-  system: AstraSystem,
+  replayOnly: boolean,
   machine: Machine,
   queue: EventQueue,
   timing: 'astra' | 'trnsim',
   ranks: number,
 ): ReplayResult {
-  const executors = classes.classes.map((rankClass) => new RankExecutor(rankClass, system, machine, queue));
+  const executors = classes.classes.map((rankClass) => new RankExecutor(rankClass, replayOnly, machine, queue));
   for (const executor of executors) executor.start();
   queue.run();
   const rows = executors.map((executor) => {
