@@ -62,6 +62,7 @@ export {
 } from './models/layer.ts';
 export { type ParameterCounts, parameterCounts } from './models/parameters.ts';
 export { findEntryOfAny, findModel, type ModelPreset, modelEntry, models } from './models/presets.ts';
+export * from './replay.ts';
 export { chipsReport, entryReport, modelsReport, systemsReport } from './report/catalogue.ts';
 export { significant } from './report/numbers.ts';
 export { runReport } from './report/run.ts';

@@ -5,9 +5,10 @@
  *
  * Its GB/s is 2^30 B/s, unlike the GB/s of its own system file (10^9). Latency is of one hop in ns, and a switch is two
  * hops. Keys that ASTRA-sim does not read are reported, not refused: its examples carry some.
+ * Files of the form above are read here; any other YAML by the `yaml` package, which takes longer to load than ASTRA-sim's
+ * answers to compute and is loaded only then.
  * see: astra-sim/astra-network-analytical common/network-parser/NetworkParser.cpp, common/NetworkFunction.cpp
  */
-import { parse as parseYaml } from 'yaml';
 import { ModelError, show } from '../base/errors.ts';
 import type { BytesPerSecond } from '../base/units.ts';
 
@@ -50,8 +51,15 @@ export function unknownKeys(object: unknown, known: readonly string[], path: str
  * The dimensions in the text of a network file.
  * @throws ModelError CONFIG naming the key: no YAML, lists missing or of unequal length, a value out of range
  */
-export function parseAstraNetwork(text: string, path: string): AstraFile<readonly AstraDimension[]> {
-  const file = parseYamlText(text, path);
+export async function parseAstraNetwork(text: string, path: string): Promise<AstraFile<readonly AstraDimension[]>> {
+  return astraNetwork(parseFlowLists(text) ?? (await parseYamlText(text, path)), path);
+}
+
+/**
+ * The dimensions in a network file that has been parsed already.
+ * @throws ModelError as `parseAstraNetwork`
+ */
+export function astraNetwork(file: unknown, path: string): AstraFile<readonly AstraDimension[]> {
   const warnings = unknownKeys(file, KEYS, path);
   const lists = KEYS.map((key) => {
     const list = (file as Record<string, unknown>)[key];
@@ -89,9 +97,28 @@ export function astraRanks(dimensions: readonly AstraDimension[]): number {
   return dimensions.reduce((product, { npus }) => product * npus, 1);
 }
 
-function parseYamlText(text: string, path: string): unknown {
+const FLOW_LIST = /^([A-Za-z_][\w-]*):[ \t]+\[([\w.,+ \t-]*)\][ \t]*(?:#.*)?$/;
+const PLAIN_NUMBER = /^[+-]?\d+(\.\d*)?$/;
+const PLAIN_WORD = /^[A-Za-z]\w*$/;
+
+/** `key: [ a, b ]` line by line; undefined if the text is anything more. */
+function parseFlowLists(text: string): Record<string, unknown> | undefined {
+  const file: Record<string, unknown> = {};
+  for (const line of text.split(/\r?\n/)) {
+    if (/^[ \t]*(#.*)?$/.test(line)) continue;
+    const [, key, list] = FLOW_LIST.exec(line) ?? [];
+    const items = list?.split(',').map((item) => item.trim()) ?? [];
+    const isPlain = items.every((item) => PLAIN_NUMBER.test(item) || PLAIN_WORD.test(item));
+    if (key === undefined || Object.hasOwn(file, key) || !isPlain) return undefined;
+    file[key] = items.map((item) => (PLAIN_NUMBER.test(item) ? Number(item) : item));
+  }
+  return file;
+}
+
+async function parseYamlText(text: string, path: string): Promise<unknown> {
+  const { parse } = await import('yaml');
   try {
-    return parseYaml(text);
+    return parse(text);
   } catch (cause) {
     const reason = (cause as Error).message.split('\n')[0]!.replace(/:$/, '');
     throw new ModelError('CONFIG', path, `expected YAML, but ${reason}`, { cause });
