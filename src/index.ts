@@ -186,6 +186,9 @@ export { findEntryOfAny, findModel, type ModelPreset, modelEntry, modelSpec, mod
 export { parallelism, rankEdgeParameters } from './models/shard.ts';
 export type * from './models/spec.ts';
 export { kindCounts, layerCount } from './models/spec.ts';
+export { type ParameterCounts, parameterCounts } from './models/parameters.ts';
+export { findEntryOfAny, findModel, type ModelPreset, modelEntry, models } from './models/presets.ts';
+export * from './replay.ts';
 export { chipsReport, entryReport, modelsReport, systemsReport } from './report/catalogue.ts';
 export { collectiveReport } from './report/collective.ts';
 export { significant } from './report/numbers.ts';
