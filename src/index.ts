@@ -24,8 +24,8 @@ export { circularPairs, stridedGroups } from './collectives/groups.ts';
 export {
   type CollectiveRunOptions,
   executeNumeric,
-  type NumericOptions,
   type Reduction,
+  type ReductionOptions,
   runCollective,
 } from './collectives/numeric.ts';
 export { type CollectiveDefinition, referenceOutputs } from './collectives/reference.ts';
