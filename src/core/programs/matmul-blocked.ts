@@ -14,7 +14,7 @@ import type { CoreSpec } from '../../hardware/spec.ts';
 import type { Index, TileView } from '../access.ts';
 import type { ProgramBuilder } from '../program.ts';
 import type { MatmulOperands } from './matmul.ts';
-import { BANKS, bytesOf, evacuate, groupsOf, MOVING, P, part, sbufBudget } from './matrix.ts';
+import { BANKS, bytesOf, evacuate, groupsOf, loadPanel, MOVING, P, panelTile, part, sbufBudget } from './matrix.ts';
 
 /** Rows of the contraction in a block: 8 tiles, after which one visit of VectorE adds a result to its partial sum. */
 const BLOCK_K = 1024;
@@ -54,8 +54,8 @@ export function writeBlockedMatmul(nc: ProgramBuilder, { aT, b, c }: MatmulOpera
   const tilesM = groupsOf(blockM);
   const strips = Math.ceil(blockN / MOVING);
   nc.scope(() => {
-    const lhs = nc.sbuf('lhs', dtype, P, blockM, { slots: 2 * groups });
-    const rhs = nc.sbuf('rhs', b.tensor.dtype, P, blockN, { slots: 2 * groups });
+    const lhs = nc.sbuf('lhs', dtype, P, groups * blockM, { slots: 2 });
+    const rhs = nc.sbuf('rhs', b.tensor.dtype, P, groups * blockN, { slots: 2 });
     const out = nc.sbuf('out', outDtype, P, blockN, { slots: 2 });
     const sums = blocks > 1 ? nc.sbuf('sums', 'f32', P, blockN, { slots: groupsOf(heldRows) }) : null;
     const psum = nc.psum('psum', P, MOVING, { slots: BANKS });
@@ -65,16 +65,11 @@ export function writeBlockedMatmul(nc: ProgramBuilder, { aT, b, c }: MatmulOpera
         const visit = (i: Index, kl: number, isFirst: boolean, isLast: boolean) => {
           const turn = j.times(blocks).plus(i);
           const k0 = i.times(blockK);
-          nc.tiles(kl, P, (row, rows, t) => {
-            const tile = rhs.slot(turn.times(groups).plus(t)).rows(0, rows).columns(0, nl);
-            nc.dmaCopy(tile, part(b, [k0.plus(row), rows], [n0, nl]));
-          });
+          const moving = rhs.slot(turn);
+          loadPanel(nc, moving, blockN, b, [k0, kl], [n0, nl]);
           nc.tiles(hl, blockM, (m0, ml, x) => {
-            const lhsTurn = turn.times(Math.ceil(hl / blockM)).plus(x);
-            nc.tiles(kl, P, (row, rows, t) => {
-              const tile = lhs.slot(lhsTurn.times(groups).plus(t)).rows(0, rows).columns(0, ml);
-              nc.dmaCopy(tile, part(aT, [k0.plus(row), rows], [h0.plus(m0), ml]));
-            });
+            const stationary = lhs.slot(turn.times(Math.ceil(hl / blockM)).plus(x));
+            loadPanel(nc, stationary, blockM, aT, [k0, kl], [h0.plus(m0), ml]);
             nc.tiles(ml, P, (row, rows, y) => {
               const tile = x.times(tilesM).plus(y);
               const result = out.slot(tile).rows(0, rows).columns(0, nl);
@@ -83,9 +78,8 @@ export function writeBlockedMatmul(nc: ProgramBuilder, { aT, b, c }: MatmulOpera
                 const [column, columns] = [strip * MOVING, Math.min(MOVING, nl - strip * MOVING)];
                 const sum = psum.slot(tile.times(strips).plus(strip)).rows(0, rows).columns(0, columns);
                 nc.tiles(kl, P, (_row, depth, t) => {
-                  const stationary = lhs.slot(lhsTurn.times(groups).plus(t)).rows(0, depth).columns(row, rows);
-                  const moving = rhs.slot(turn.times(groups).plus(t)).rows(0, depth).columns(column, columns);
-                  nc.matmul(sum, stationary, moving, { accumulate: [t] });
+                  const left = panelTile(stationary, blockM, t, depth, row, rows);
+                  nc.matmul(sum, left, panelTile(moving, blockN, t, depth, column, columns), { accumulate: [t] });
                 });
                 const at = (view: TileView) => view.columns(column, columns);
                 if (held && !isFirst) nc.tensorTensor(at(isLast ? result : held), at(held), 'add', sum);
