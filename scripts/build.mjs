@@ -43,7 +43,7 @@ const stages = [
   {
     name: 'data',
     inputs: ['data', 'scripts/embed-data.mjs'],
-    outputs: ['src/hardware/data.gen.ts', 'src/models/presets.gen.ts'],
+    outputs: ['src/hardware/data.gen.ts', 'src/models/presets.gen.ts', 'src/validation/measurements.gen.ts'],
     run: embedData,
   },
   {

@@ -35,6 +35,13 @@ export {
   systemFromJson,
   systems,
 } from './hardware/catalog.ts';
+export {
+  type Constants,
+  type FittedConstant,
+  type FittedLayer,
+  fittedConstants,
+  fittedList,
+} from './hardware/fitted.ts';
 export type * from './hardware/spec.ts';
 export * from './kernels/index.ts';
 export { createMachine, type Machine, placeInHbm, type RankOptions } from './machine/machine.ts';
@@ -59,6 +66,24 @@ export { chipsReport, entryReport, modelsReport, systemsReport } from './report/
 export { significant } from './report/numbers.ts';
 export { runReport } from './report/run.ts';
 export { type Column, table } from './report/table.ts';
+export { validationReport } from './report/validate.ts';
+export {
+  type CalibrateOptions,
+  type Calibration,
+  calibrate,
+} from './validation/calibrate.ts';
+export { MEASUREMENT_KINDS, type Measurement, type MeasurementKind } from './validation/measurement.ts';
+export { measurements, parseMeasurements } from './validation/schema.ts';
+export {
+  type ErrorSummary,
+  type KindSummary,
+  type PartSummary,
+  type ValidatedConstant,
+  type ValidatedRow,
+  type ValidateOptions,
+  type Validation,
+  validate,
+} from './validation/validate.ts';
 export {
   type BreakdownRow,
   errorBound,

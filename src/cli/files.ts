@@ -4,7 +4,7 @@ import { basename, dirname, join } from 'node:path';
 import { ModelError } from '../index.ts';
 
 /** A description of a model or a machine is some kB; a larger file is something else, and is not read. */
-const MAX_INPUT_BYTES = 4 * 2 ** 20;
+const MAX_DESCRIPTION_BYTES = 4 * 2 ** 20;
 
 /** Whether an argument names a file rather than an id of the catalogue. */
 export function isPath(text: string): boolean {
@@ -12,11 +12,11 @@ export function isPath(text: string): boolean {
 }
 
 /** @throws ModelError that names the file if it cannot be read or is too large. */
-export function readTextFile(path: string): string {
+export function readTextFile(path: string, maxBytes: number = MAX_DESCRIPTION_BYTES): string {
   try {
     const { size } = statSync(path);
-    if (size > MAX_INPUT_BYTES) {
-      throw new ModelError('CONFIG', path, `expected a file of at most ${MAX_INPUT_BYTES} bytes, got ${size}`);
+    if (size > maxBytes) {
+      throw new ModelError('CONFIG', path, `expected a file of at most ${maxBytes} bytes, got ${size}`);
     }
     return readFileSync(path, 'utf8');
   } catch (error) {

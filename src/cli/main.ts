@@ -8,10 +8,11 @@ import { Command, CommanderError } from 'commander';
 import { addBenchCommand } from './commands/bench.ts';
 import { addCatalogueCommands } from './commands/catalogue.ts';
 import { addRunCommand } from './commands/run.ts';
+import { addValidateCommand } from './commands/validate.ts';
 import { exitCodeOf, sentence } from './errors.ts';
 
 /** Verbs of the command line's contract that this version does not have. */
-const PLANNED = ['kernel', 'collective', 'train', 'infer', 'serve', 'plan', 'claims', 'validate', 'replay', 'selftest'];
+const PLANNED = ['kernel', 'collective', 'train', 'infer', 'serve', 'plan', 'claims', 'replay', 'selftest'];
 
 function version(): string {
   const file = new URL('../../package.json', import.meta.url);
@@ -28,6 +29,7 @@ function createProgram(): Command {
   addRunCommand(program);
   addCatalogueCommands(program);
   addBenchCommand(program);
+  addValidateCommand(program);
   for (const command of program.commands) command.exitOverride().configureOutput({ writeErr: () => {} });
   return program;
 }

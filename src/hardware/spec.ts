@@ -88,6 +88,8 @@ export interface ChipSpec {
   readonly core: CoreSpec | null;
   /** NeuronCores; null on other makers' chips. */
   readonly cores: number | null;
+  /** Units that other makers' libraries deal output tiles to; null where there are none, or nobody prints them. */
+  readonly multiprocessors: number | null;
   /** Physical cores that the Neuron SDK joins into one logical core by default (1 or 2). */
   readonly logicalCoreSize: number;
   readonly peak: Readonly<Partial<Record<PeakFormat, FlopsPerSecond | null>>>;
