@@ -17,6 +17,27 @@ export {
   type RankEngines,
   rankEngines,
 } from './core/engines.ts';
+export {
+  block,
+  type HbmTensor,
+  HbmView,
+  Index,
+  type Loop,
+  type Pattern,
+  type Tile,
+  TileView,
+  type View,
+} from './core/access.ts';
+export type {
+  ActivationFunction,
+  AluOperator,
+  Attributes,
+  Instruction,
+  InstructionOf,
+  Opcode,
+} from './core/instructions.ts';
+export { type NumericOptions, runProgram } from './core/numeric.ts';
+export { type LoopNode, type Program, ProgramBuilder, type ProgramNode, tileProgram } from './core/program.ts';
 export { type Operator, type OperatorKind, operatorFlops } from './core/operator.ts';
 export { ringOrder } from './fabric/rings.ts';
 export { hops, route } from './fabric/routes.ts';

@@ -111,8 +111,11 @@ interface Operands {
   readonly in: readonly View[];
 }
 
-export type InstructionOf<K extends Opcode> = Operands & { readonly op: K; readonly attributes: Attributes[K] };
-export type Instruction = { [K in Opcode]: InstructionOf<K> }[Opcode];
+/** One of several kinds for a union of opcodes. */
+export type InstructionOf<K extends Opcode> = {
+  [O in K]: Operands & { readonly op: O; readonly attributes: Attributes[O] };
+}[K];
+export type Instruction = InstructionOf<Opcode>;
 
 /** Whether TensorE adds to PSUM in the iteration in which the loops have these values. */
 export function accumulates(accumulate: Accumulate, evaluate: (index: Index) => number): boolean {
