@@ -110,7 +110,7 @@ export function elementwiseProgram(core: CoreSpec, { op, rows, cols, dtype }: El
   });
 }
 
-/** `elements` in chunks of 128 x width; what remains as one narrower chunk, and what remains of that on one partition. */
+/** `elements` in chunks of 128 x width; what remains as one narrower chunk, the last few as one of a column. */
 export function chunks(
   nc: ProgramBuilder,
   elements: number,
@@ -123,8 +123,7 @@ export function chunks(
   const narrow = Math.floor(rest / P);
   if (narrow > 0) write(new Index(whole * P * width), P, narrow, new Index(whole));
   const last = rest - narrow * P;
-  // Fewer than 128 elements.
-  if (last > 0) write(new Index(elements - last), 1, last, new Index(whole + 1));
+  if (last > 0) write(new Index(elements - last), last, 1, new Index(whole + 1));
 }
 
 function chunk(tensor: HbmTensor, start: Index, partitions: number, length: number): HbmView {
