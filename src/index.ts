@@ -39,22 +39,68 @@ export type {
 export { type NumericOptions, runProgram } from './core/numeric.ts';
 export { type LoopNode, type Program, ProgramBuilder, type ProgramNode, tileProgram } from './core/program.ts';
 export { type Operator, type OperatorKind, operatorFlops } from './core/operator.ts';
+export {
+  type ClusterClasses,
+  clusterClasses,
+  fabricClasses,
+  type LinkClass,
+  linkClasses,
+  type NodeClass,
+  nodeClasses,
+  type RankClass,
+  rankClasses,
+} from './fabric/classes.ts';
+export {
+  appendClosRoute,
+  buildClos,
+  type Clos,
+  type ClosSize,
+  type ClosTier,
+  type ClosTierSize,
+  closLinks,
+  closSize,
+  closStage,
+  meetingTier,
+} from './fabric/clos.ts';
+export {
+  appendClusterRoute,
+  type Cluster,
+  clusterLinks,
+  clusterPathCount,
+  linkBandwidth,
+  linkLatency,
+  longestClusterRoute,
+  nodeTopology,
+} from './fabric/cluster.ts';
+export { applyFaults, degradeTopology } from './fabric/degrade.ts';
+export { type Fault, parseFault } from './fabric/faults.ts';
+export { edgeDisjointRings, ringBandwidth } from './fabric/hamiltonian.ts';
+export { hypercubeOrder } from './fabric/hypercube.ts';
+export { type FabricMetrics, fabricMetrics, networkBisection } from './fabric/metrics.ts';
+export { clusterLinkName, findLinks, type NamedLink } from './fabric/names.ts';
+export { randomDeadLinks } from './fabric/random-faults.ts';
 export { ringOrder } from './fabric/rings.ts';
-export { hops, route } from './fabric/routes.ts';
+export { appendRoute, hops, longestRoute, pathCount, type Route, route, routes } from './fabric/routes.ts';
 export { buildTopology, type LinkRate, linkName, type Topology } from './fabric/topology.ts';
 export { type Counter, type Slice, type Timeline, type Track, writePerfetto } from './formats/perfetto.ts';
+export { alternativeNames, chooseAlternatives } from './hardware/alternatives.ts';
 export {
   type CatalogueEntry,
   catalogueEntry,
   chipFromJson,
   chips,
   defaultPrice,
+  fabricFromJson,
   facility,
   findChip,
+  findNetwork,
   findSystem,
+  networkFromJson,
+  networks,
   prices,
   systemFromJson,
   systems,
+  withAlternatives,
 } from './hardware/catalog.ts';
 export {
   type Constants,
@@ -65,7 +111,9 @@ export {
 } from './hardware/fitted.ts';
 export type * from './hardware/spec.ts';
 export * from './kernels/index.ts';
-export { createMachine, type Machine, placeInHbm, type RankOptions } from './machine/machine.ts';
+export { type ClusterOptions, createCluster } from './machine/cluster.ts';
+export { createMachine, type Machine, placeInHbm } from './machine/machine.ts';
+export type { RankOptions } from './machine/ranks.ts';
 export {
   type DecoderConfig,
   type ModelFamily,
@@ -93,7 +141,8 @@ export {
   type Calibration,
   calibrate,
 } from './validation/calibrate.ts';
-export { MEASUREMENT_KINDS, type Measurement, type MeasurementKind } from './validation/measurement.ts';
+export type * from './validation/measurement.ts';
+export { MEASUREMENT_KINDS } from './validation/measurement.ts';
 export { measurements, parseMeasurements } from './validation/schema.ts';
 export {
   type ErrorSummary,

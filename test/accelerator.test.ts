@@ -39,10 +39,8 @@ describe('an accelerator', () => {
     const narrow: OperatorCase = { op: 'matmul', dims: { m: 64, k: 64, n: 64 }, dtype: 'fp8' };
     // Two more launches, and 4 + 1 bytes of each activation at the memory rate.
     const cast = 2 * 5e-6 + (5 * 64 * 64) / (3.35e12 * 0.5);
-    expect(h100({ ...narrow, outDtype: 'bf16' }).time - h100(narrow).time).toBeCloseTo(
-      cast + (64 * 64) / (3.35e12 * 0.5),
-      12,
-    );
+    // One wave of one tile: bound by TensorCores, so the wider result costs nothing.
+    expect(h100({ ...narrow, outDtype: 'bf16' }).time - h100(narrow).time).toBeCloseTo(cast, 12);
   });
 
   test('a chip without a published bandwidth, or without the rate of a format, is an error that says so', () => {

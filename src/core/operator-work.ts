@@ -2,6 +2,7 @@
  * What an operator has to do at least: its useful operations, and its operands once from device memory and back. Softmax,
  * norms and element-wise work count no operations, as is usual.
  */
+import { ModelError, show } from '../base/errors.ts';
 import type { Bytes, Flops } from '../base/units.ts';
 import type { OperandFormat, OperatorCase } from './operator-case.ts';
 
@@ -114,10 +115,20 @@ function counts(operator: OperatorCase): Counts {
     }
     case 'dma-copy':
       return { a: dim('bytes'), c: 0 };
+    default:
+      // From a user's file any name may come.
+      throw new ModelError(
+        'UNSUPPORTED',
+        'op',
+        `expected an operator that is modelled, got ${show(operator.op satisfies never)}`,
+      );
   }
 }
 
-/** The least work of an operator. */
+/**
+ * The least work of an operator.
+ * @throws ModelError (UNSUPPORTED) for a name that is not one of `OperatorName`
+ */
 export function operatorWork(operator: OperatorCase): OperatorWork {
   const { flops = 0, a, b = 0, c, exponentials = 0 } = counts(operator);
   const { dtype, weightDtype = dtype, outDtype = dtype, resident = [] } = operator;

@@ -123,10 +123,56 @@ export interface SwitchLevel {
   readonly latency: Seconds;
 }
 
+/** One cable of a graph, one direction. Vertices are numbered from 0, the chips first, then the switches. */
+export interface GraphLink {
+  readonly from: number;
+  readonly to: number;
+  readonly bandwidth: BytesPerSecond;
+  readonly latency: Seconds;
+}
+
 export type FabricSpec =
   | { readonly type: 'single' }
   | { readonly type: 'torus'; readonly dimensions: readonly TorusDimension[] }
-  | { readonly type: 'switched'; readonly levels: readonly SwitchLevel[] };
+  | { readonly type: 'switched'; readonly levels: readonly SwitchLevel[] }
+  | {
+      readonly type: 'graph';
+      readonly chips: number;
+      /** Chips and switches. */
+      readonly vertices: number;
+      readonly links: readonly GraphLink[];
+    };
+
+/** One tier of switches of a Clos network (a folded Clos, or fat tree), as a bill of materials. */
+export interface NetworkTier {
+  readonly name: string;
+  /** Ports of one switch, all of the network's port rate. */
+  readonly ports: number;
+  /** Bandwidth of a switch's ports towards the chips / towards the next tier; 1 is non-blocking. Unused at the top. */
+  readonly oversubscription: number;
+  /** From one switch to the next or back, its own traversal and the cable: charged on each link above the first tier. */
+  readonly latency: Seconds;
+}
+
+/**
+ * The network between systems: a Clos of `tiers` (next to the chips first), of which a cluster uses as many as it needs.
+ */
+export interface NetworkSpec {
+  readonly id: string;
+  readonly name: string;
+  readonly aliases: readonly string[];
+  /** One port of a switch, one direction. */
+  readonly port: BytesPerSecond;
+  /** What one chip sends into the network; null: the system's `scaleOut` shared by its chips. */
+  readonly bandwidth: BytesPerSecond | null;
+  /** Memory to memory of two chips below one switch of the first tier: adapters, software and that switch. */
+  readonly latency: Seconds;
+  /** Separate networks side by side; a chip has an equal part of its ports in each. */
+  readonly planes: number;
+  /** How a pair of chips uses equally short ways: its packets over all of them, or all packets over one, by a hash. */
+  readonly routing: 'spray' | 'ecmp';
+  readonly tiers: readonly NetworkTier[];
+}
 
 export interface SystemSpec {
   readonly id: string;
@@ -139,6 +185,8 @@ export interface SystemSpec {
   readonly fabric: FabricSpec | null;
   /** Scale-out network of the whole system, one direction. */
   readonly scaleOut: BytesPerSecond | null;
+  /** What `scaleOut` is connected to; null where systems of this kind are not joined to clusters. */
+  readonly network: NetworkSpec | null;
   /** Whole system under load, without the building's overhead (PUE). Null: unknown. */
   readonly power: Watts | null;
   /** Kind and source of `power`, or where it was looked for. */
