@@ -31,16 +31,18 @@ export interface KeyGroup {
   readonly step: number;
 }
 
-/** The groups of a section of `length` keys: J interleaved ones, and one of what remains. */
-export function keyGroups(length: number): KeyGroup[] {
+/** The groups of a section of `length` keys: J interleaved ones, or J that follow each other, and one of what remains. */
+export function keyGroups(length: number, isInterleaved: boolean = true): KeyGroup[] {
   const each = Math.floor(length / P);
-  const groups: KeyGroup[] = Array.from({ length: each }, (_, first) => ({ partitions: P, first, step: each }));
+  const groups: KeyGroup[] = Array.from({ length: each }, (_, g) =>
+    isInterleaved ? { partitions: P, first: g, step: each } : { partitions: P, first: g * P, step: 1 },
+  );
   const rest = length - each * P;
   if (rest > 0) groups.push({ partitions: rest, first: each * P, step: 1 });
   return groups;
 }
 
-/** Loads rows [row, row + length) of V, group g in columns [g width, (g + 1) width) from `column` on. */
+/** Loads rows [row, row + length) of V, group g in columns [g width, (g + 1) width) from `column` on, as `keyGroups` says. */
 export function loadValues(
   nc: ProgramBuilder,
   tile: TileView,
@@ -48,11 +50,17 @@ export function loadValues(
   { tensor, offset, columns: width }: Matrix,
   row: Index,
   length: number,
+  isInterleaved: boolean = true,
 ): void {
   const each = Math.floor(length / P);
   const start = offset.plus(row.times(width));
   if (each > 0) {
-    const from = new HbmView(tensor, start, each * width, P, [[1, each * width]]);
+    const from = isInterleaved
+      ? new HbmView(tensor, start, each * width, P, [[1, each * width]])
+      : new HbmView(tensor, start, width, P, [
+          [P * width, each],
+          [1, width],
+        ]);
     nc.dmaCopy(tile.columns(column, each * width), from);
   }
   const rest = length - each * P;

@@ -158,7 +158,7 @@ function flash(
     rows: number,
     [k, v]: readonly [TileView, TileView],
     length: number,
-    masks: { readonly diagonal: Index | null; readonly edge: Index | null },
+    masks: { readonly diagonal: Index | null; readonly edge: Index | null; readonly isInterleaved: boolean },
   ) => {
     const state = scalars.slot(t).rows(0, rows);
     const [max, sum, before, negated, factor, sectionSum] = columnsOf(state) as [TileView, TileView, TileView, TileView, TileView, TileView];
@@ -199,7 +199,7 @@ function flash(
     let isFirst = true;
     lengths.forEach((columns, b) => {
       const power = powers.slot(b).rows(0, rows).columns(0, columns);
-      const groups = keyGroups(columns);
+      const groups = keyGroups(columns, masks.isInterleaved);
       const [bank, pT] = [psumTurned.slot(b), turned.slot(b)];
       groups.forEach(({ partitions, first, step }, g) => {
         nc.transpose(bank.rows(0, partitions).columns(g * P, rows), power.access(first, [[step, partitions]]));
@@ -235,10 +235,12 @@ function flash(
           const slot = s.plus(from / P);
           const [k, value] = [keys.slot(slot), values.slot(slot)];
           const key = k0.plus(from);
+          // Few enough queries to be written out: each 128 of them leave out the keys that none of them sees.
+          const isCut = isDiagonal && rows <= QUERIES;
           loadPanel(nc, k, SECTION, kT, [0, d], [key, length]);
           for (let b = 0; b * MOVING < length; b++) {
             const [at, count] = [b * MOVING, Math.min(MOVING, length - b * MOVING)];
-            loadValues(nc, value, (at / P) * d, v, key.plus(at), count);
+            loadValues(nc, value, (at / P) * d, v, key.plus(at), count, !isCut);
           }
           const visit = (r: Index, height: number, t: Index, seen: number) => {
             const position = top.plus(r).plus(shift);
@@ -246,10 +248,10 @@ function flash(
             section(t, height, [k, value], seen, {
               diagonal: isDiagonal ? position.plus(back) : null,
               edge: isWindowEdge ? position.times(-1).plus(key).plus(window - 1) : null,
+              isInterleaved: !isCut,
             });
           };
-          if (isDiagonal && rows <= QUERIES) {
-            // Few enough to be written out: each 128 queries leave out the keys that none of them sees.
+          if (isCut) {
             for (let r = 0; r < ql; r += P) {
               const height = Math.min(P, ql - r);
               const seen = Math.min(length, shift + row + r + height - from - k0.constant);

@@ -110,19 +110,23 @@ export function elementwiseProgram(core: CoreSpec, { op, rows, cols, dtype }: El
   });
 }
 
-/** `elements` in chunks of 128 x width; what remains as one narrower chunk, the last few as one of a column. */
+/**
+ * `elements` in chunks of partitions x width; what remains as one narrower chunk, the last few as one of a column.
+ */
 export function chunks(
   nc: ProgramBuilder,
   elements: number,
   width: number,
   write: (start: Index, partitions: number, length: number, turn: Index) => void,
+  partitions: number = P,
 ): void {
-  const whole = Math.floor(elements / (P * width));
-  nc.loop(whole, (i) => write(i.times(P * width), P, width, i));
-  const rest = elements - whole * P * width;
-  const narrow = Math.floor(rest / P);
-  if (narrow > 0) write(new Index(whole * P * width), P, narrow, new Index(whole));
-  const last = rest - narrow * P;
+  const size = partitions * width;
+  const whole = Math.floor(elements / size);
+  nc.loop(whole, (i) => write(i.times(size), partitions, width, i));
+  const rest = elements - whole * size;
+  const narrow = Math.floor(rest / partitions);
+  if (narrow > 0) write(new Index(whole * size), partitions, narrow, new Index(whole));
+  const last = rest - narrow * partitions;
   if (last > 0) write(new Index(elements - last), last, 1, new Index(whole + 1));
 }
 

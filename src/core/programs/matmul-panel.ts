@@ -34,15 +34,21 @@ export function panelFits(core: CoreSpec, k: number, rows: number, dtype: DType)
   return groupsOf(k) * rows * bytesOf(dtype) <= sbufBudget(core) / 2;
 }
 
+/** Rows of a panel [K, rows] that leave half of SBUF to what streams: at most 512, and `m`. */
+export function panelRows(core: CoreSpec, k: number, m: number, dtype: DType): number {
+  let rows = Math.min(PANEL_ROWS, m);
+  while (rows > P && !panelFits(core, k, rows, dtype)) rows = Math.floor(rows / 2 / P) * P || P;
+  return rows;
+}
+
 export interface StreamedMatmul {
   /** A slot of a tile [128, groups of K x width]. */
   readonly panel: TileView;
   readonly width: number;
   /** Rows of C, from column 0 of each group of the panel. */
   readonly rows: number;
-  readonly b: Matrix;
-  /** Adds to a result before it leaves PSUM. */
-  readonly extra?: (sum: TileView, row: number, rows: number, column: Index, columns: number) => void;
+  /** [K, N]; several are one above the other, each from a new group of the panel on. */
+  readonly b: readonly Matrix[];
   /** What becomes of results [row, row + rows) x [column, column + columns), a PSUM tile of up to 128 x 512. */
   readonly finish?: (sum: TileView, row: number, rows: number, column: Index, columns: number, turn: number) => void;
 }
@@ -56,19 +62,22 @@ function streamColumns(rows: number, columns: number): number {
 /** Streams B; results go to `finish`, or to `c` (row `cRow` on). Tiles live in the scope of the caller. */
 export function streamMatmul(
   nc: ProgramBuilder,
-  { panel, width, rows, b, extra, finish }: StreamedMatmul,
+  { panel, width, rows, b, finish }: StreamedMatmul,
   c?: Matrix,
   cRow: number | Index = 0,
 ): void {
-  const wide = streamColumns(rows, b.columns);
-  const k = b.rows;
-  const depth = Math.min(STREAM_GROUPS, groupsOf(k)) * P;
-  const chunks = Math.ceil(k / depth);
+  const n = b[0]!.columns;
+  const wide = streamColumns(rows, n);
+  const depth = Math.min(STREAM_GROUPS, Math.max(...b.map((matrix) => groupsOf(matrix.rows)))) * P;
+  // Where each matrix begins in the panel, in groups, and in the turns of the stream.
+  const begin = b.map((_, i) => b.slice(0, i).reduce((sum, matrix) => sum + groupsOf(matrix.rows), 0));
+  const turns = b.map((_, i) => b.slice(0, i).reduce((sum, matrix) => sum + Math.ceil(matrix.rows / depth), 0));
+  const chunks = turns.at(-1)! + Math.ceil(b.at(-1)!.rows / depth);
   const tiles = groupsOf(rows);
-  const rhs = nc.sbuf('rhs', b.tensor.dtype, P, (depth / P) * wide, { slots: STREAM_SLOTS });
+  const rhs = nc.sbuf('rhs', b[0]!.tensor.dtype, P, (depth / P) * wide, { slots: STREAM_SLOTS });
   const psum = nc.psum('psum', P, MOVING, { slots: tiles * (wide / MOVING) });
   const out = c === undefined ? null : nc.sbuf('out', c.tensor.dtype, P, wide, { slots: 2 * tiles });
-  nc.tiles(b.columns, wide, (n0, nl, j) => {
+  nc.tiles(n, wide, (n0, nl, j) => {
     const strips = Math.ceil(nl / MOVING);
     const each = (visit: (tile: number, strip: number, sum: TileView, rows: number, columns: number) => void) => {
       for (let tile = 0; tile < tiles; tile++) {
@@ -79,20 +88,21 @@ export function streamMatmul(
         }
       }
     };
-    nc.tiles(k, depth, (k0, kl, i) => {
-      const slot = rhs.slot(j.times(chunks).plus(i));
-      loadPanel(nc, slot, wide, b, [k0, kl], [n0, nl]);
-      nc.tiles(kl, P, (_row, height, t) => {
-        const group = i.times(depth / P).plus(t);
-        each((tile, strip, sum, tileRows, columns) => {
-          const stationary = panelTile(panel, width, group, height, tile * P, tileRows);
-          const moving = panelTile(slot, wide, t, height, strip * MOVING, columns);
-          nc.matmul(sum, stationary, moving, { accumulate: [group] });
+    b.forEach((matrix, part) => {
+      nc.tiles(matrix.rows, depth, (k0, kl, i) => {
+        const slot = rhs.slot(j.times(chunks).plus(i).plus(turns[part]!));
+        loadPanel(nc, slot, wide, matrix, [k0, kl], [n0, nl]);
+        nc.tiles(kl, P, (_row, height, t) => {
+          const group = i.times(depth / P).plus(t).plus(begin[part]!);
+          each((tile, strip, sum, tileRows, columns) => {
+            const stationary = panelTile(panel, width, group, height, tile * P, tileRows);
+            const moving = panelTile(slot, wide, t, height, strip * MOVING, columns);
+            nc.matmul(sum, stationary, moving, { accumulate: [group] });
+          });
         });
       });
     });
     each((tile, strip, sum, tileRows, columns) => {
-      extra?.(sum, tile * P, tileRows, n0.plus(strip * MOVING), columns);
       finish?.(sum, tile * P, tileRows, n0.plus(strip * MOVING), columns, tile + strip);
       if (out !== null) {
         const turn = j.times(tiles).plus(tile);

@@ -75,7 +75,7 @@ export function writeMatmul(nc: ProgramBuilder, operands: MatmulOperands, step: 
       const { rows: k, columns: m } = aT;
       const panel = nc.sbuf('lhs', aT.tensor.dtype, P, groupsOf(k) * m);
       loadPanel(nc, panel, m, aT, [0, k], [0, m]);
-      streamMatmul(nc, { panel, width: m, rows: m, b }, operands.c);
+      streamMatmul(nc, { panel, width: m, rows: m, b: [b] }, operands.c);
     });
   } else writeBlockedMatmul(nc, operands);
 }

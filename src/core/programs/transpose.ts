@@ -4,6 +4,7 @@
  */
 import type { CoreSpec } from '../../hardware/spec.ts';
 import type { DType } from '../../kernels/dtype.ts';
+import type { Index, TileView } from '../access.ts';
 import { type Program, type ProgramBuilder, tileProgram } from '../program.ts';
 import { evacuate, type Matrix, matrixOf, P, panelTile, part, transposedDtype } from './matrix.ts';
 
@@ -71,17 +72,19 @@ function writeDmaTranspose(nc: ProgramBuilder, x: Matrix, y: Matrix): void {
   });
 }
 
-/** Panel [columns of x, rows] from `x` [rows, columns] in SBUF: 128 columns at a time through PSUM, to column `at` of each group. */
+/**
+ * Panel [columns of x, rows] from `x` [rows, columns] in SBUF: 128 columns at a time through PSUM, into columns `at` and on of
+ * each group.
+ */
 export function transposeIntoPanel(
   nc: ProgramBuilder,
-  { panel, width, at }: { readonly panel: ReturnType<ProgramBuilder['sbuf']>; readonly width: number; readonly at: number | import('../access.ts').Index },
-  x: ReturnType<ProgramBuilder['sbuf']>,
-  psum: ReturnType<ProgramBuilder['psum']>,
+  { panel, width, at }: { readonly panel: TileView; readonly width: number; readonly at: number | Index },
+  x: TileView,
+  psum: TileView,
 ): void {
-  const rows = x.partitions;
   nc.tiles(x.length, P, (column, columns, t) => {
-    const bank = psum.slot(t).rows(0, columns).columns(0, rows);
+    const bank = psum.slot(t).rows(0, columns).columns(0, x.partitions);
     nc.transpose(bank, x.columns(column, columns));
-    evacuate(nc, panelTile(panel, width, t, columns, at, rows), bank, 0);
+    evacuate(nc, panelTile(panel, width, t, columns, at, x.partitions), bank, 1);
   });
 }
