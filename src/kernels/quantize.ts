@@ -29,7 +29,8 @@ import { expectContiguous, expectDType, expectMatrix, expectShape, type Tensor }
 export const MX_BLOCK = 32;
 
 export type MxDType = 'f8e4m3fn' | 'f8e5m2' | 'f4e2m1';
-export type MxScaleRule = 'nki' | 'nki-before-0.5' | 'ocp';
+export const MX_SCALE_RULES = ['nki', 'nki-before-0.5', 'ocp'] as const;
+export type MxScaleRule = (typeof MX_SCALE_RULES)[number];
 
 export interface MxTensor {
   /** [rows, cols], of an MxDType. */
@@ -103,7 +104,7 @@ export function quantizeMx(x: Tensor, out: MxTensor, options: QuantizeMxOptions 
   const dtype = expectMx('out', out);
   expectShape('x', x, out.elements.shape);
   expectArena('x', x, 'out.elements', out.elements);
-  const rule = expectOneOf<MxScaleRule>('rule', options.rule ?? 'nki', ['nki', 'nki-before-0.5', 'ocp']);
+  const rule = expectOneOf<MxScaleRule>('rule', options.rule ?? 'nki', MX_SCALE_RULES);
   const k = mxExponent(dtype, rule);
   const { arena } = x;
   const { kernels } = arena;
