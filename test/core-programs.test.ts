@@ -34,10 +34,13 @@ describe('matmul', () => {
     for (const core of [v2, v4]) expectClose(matmulProgram(core, { m, k, n, dtype: 'bf16' }), 'c', product(m, k, n));
   });
 
-  test('A in row-major order is transposed first', () => {
+  test('operands as a framework stores them are transposed first', () => {
     for (const core of [v2, v3]) {
-      const options = { m: 600, k: 200, n: 100, dtype: 'bf16', transposedA: false } as const;
+      const options = { m: 600, k: 200, n: 100, dtype: 'bf16', layout: 'row-major' } as const;
       expectClose(matmulProgram(core, options), 'c', product(600, 200, 100, false));
+      expectClose(matmulProgram(core, { ...options, layout: 'framework' }), 'c', ({ a, b }) =>
+        matmulReference((i, p) => a![i * 200 + p]!, b!.map((_, i) => b![(i % 100) * 200 + Math.floor(i / 100)]!), [600, 200, 100]),
+      );
     }
   });
 

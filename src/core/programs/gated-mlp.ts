@@ -20,15 +20,17 @@ export interface GatedMlpOptions {
   readonly hidden: number;
   readonly ffn: number;
   readonly dtype: DType;
+  /** Storage of the weights, `dtype` if left out. */
+  readonly weightDtype?: DType;
 }
 
 /** Inputs `xT` [hidden, rows], `gate` and `up` [hidden, ffn], `down` [ffn, hidden], output `y` [rows, hidden]. */
-export function gatedMlpProgram(core: CoreSpec, { rows, hidden, ffn, dtype }: GatedMlpOptions): Program {
+export function gatedMlpProgram(core: CoreSpec, { rows, hidden, ffn, dtype, weightDtype = dtype }: GatedMlpOptions): Program {
   return tileProgram('gated-mlp', core, (nc) => {
     const xT = matrixOf(nc.input('xT', dtype, [hidden, rows]));
-    const gate = matrixOf(nc.input('gate', dtype, [hidden, ffn]));
-    const up = matrixOf(nc.input('up', dtype, [hidden, ffn]));
-    const down = matrixOf(nc.input('down', dtype, [ffn, hidden]));
+    const gate = matrixOf(nc.input('gate', weightDtype, [hidden, ffn]));
+    const up = matrixOf(nc.input('up', weightDtype, [hidden, ffn]));
+    const down = matrixOf(nc.input('down', weightDtype, [ffn, hidden]));
     const y = matrixOf(nc.output('y', dtype, [rows, hidden]));
     const isShort = rows <= PANEL_ROWS && panelFits(core, hidden + 2 * ffn, rows, dtype);
     if (isShort) {
@@ -66,7 +68,7 @@ function writeGated(
   const width = panelRows(nc.core, hidden, rows, dtype);
   const columns = weightColumns(nc.core, hidden, gate.columns, dtype);
   const panels = nc.sbuf('xT', dtype, P, groupsOf(hidden) * width);
-  const [gates, ups] = ['gate', 'up'].map((name) => nc.sbuf(name, dtype, P, groupsOf(hidden) * columns, { slots: 2 }));
+  const [gates, ups] = ['gate', 'up'].map((name) => nc.sbuf(name, gate.tensor.dtype, P, groupsOf(hidden) * columns, { slots: 2 }));
   const work = nc.sbuf('silu', 'f32', P, width, { slots: 2 });
   const results = nc.sbuf('h', dtype, P, width, { slots: 4 });
   const [psumGate, psumUp] = ['gate', 'up'].map((name) => nc.psum(name, P, width, { slots: 2 }));

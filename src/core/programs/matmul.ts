@@ -6,13 +6,15 @@
  *   blocked-free  results in blocks of 256 x 1024: each loaded tile is used twice and twice as wide
  *   blocked       all three dimensions in blocks that fill SBUF, partial sums kept on chip: bound by TensorE
  *
- * A comes transposed, [K, M], as TensorE wants it; `transposedA: false` takes it row-major and transposes on TensorE
- * first, through HBM. Few rows (up to 512) take `panel` instead of `blocked`: A stays in SBUF and B streams through once.
+ * A comes transposed, [K, M], as TensorE wants it: layout `kernel`. `row-major` takes it as [M, K], `framework` as [M, K] and B
+ * as [N, K], as frameworks store weights; they pass through HBM once more, transposed on TensorE. Few rows (up to 512) take
+ * `matmul-panel.ts` instead of `matmul-blocked.ts`: A stays in SBUF and B streams through once.
  *
  * see: Neuron SDK, nki/guides/tutorials/matrix_multiplication.
  */
 import type { CoreSpec } from '../../hardware/spec.ts';
 import type { DType } from '../../kernels/dtype.ts';
+import type { HbmTensor } from '../access.ts';
 import { type Program, type ProgramBuilder, tileProgram } from '../program.ts';
 import { evacuate, groupsOf, loadPanel, type Matrix, MOVING, matrixOf, P, panelTile, part } from './matrix.ts';
 import { writeBlockedMatmul } from './matmul-blocked.ts';
@@ -38,28 +40,37 @@ export interface MatmulOperands {
   readonly c: Matrix;
 }
 
+export type MatmulLayout = 'kernel' | 'row-major' | 'framework';
+
 export interface MatmulOptions extends MatmulShape {
   /** `blocked` if left out. */
   readonly step?: MatmulStep;
-  readonly transposedA?: boolean;
+  /** `kernel` if left out. */
+  readonly layout?: MatmulLayout;
+  /** Storage of B, `dtype` if left out. */
+  readonly weightDtype?: DType;
   /** Independent problems, one after another. */
   readonly batch?: number;
 }
 
-/** Inputs `a` ([batch,] K, M, or M, K) and `b` ([batch,] K, N), output `c` ([batch,] M, N). */
+/** Inputs `a` and `b`, oriented as `layout` says, output `c` [M, N]; with a batch all have one more dimension, the first. */
 export function matmulProgram(core: CoreSpec, options: MatmulOptions): Program {
-  const { m, k, n, dtype, outDtype = dtype, step = 'blocked', transposedA = true, batch = 1 } = options;
+  const { m, k, n, dtype, outDtype = dtype, weightDtype = dtype, step = 'blocked', layout = 'kernel', batch = 1 } = options;
   return tileProgram(`matmul ${step}`, core, (nc) => {
     const lead = batch > 1 ? [batch] : [];
-    const a = nc.input('a', dtype, [...lead, ...(transposedA ? [k, m] : [m, k])]);
-    const b = nc.input('b', dtype, [...lead, k, n]);
+    const [turnsA, turnsB] = [layout !== 'kernel', layout === 'framework'];
+    const a = nc.input('a', dtype, [...lead, ...(turnsA ? [m, k] : [k, m])]);
+    const b = nc.input('b', weightDtype, [...lead, ...(turnsB ? [n, k] : [k, n])]);
     const c = nc.output('c', outDtype, [...lead, m, n]);
-    const aT = transposedA ? a : nc.scratch('aT', dtype, [...lead, k, m]);
-    if (!transposedA) {
-      nc.loop(batch, (i) => nc.scope(() => writeTranspose(nc, matrixOf(a, i), matrixOf(aT, i))));
-    }
+    const turned = (x: HbmTensor, shape: readonly number[]): HbmTensor => {
+      const xT = nc.scratch(`${x.name} transposed`, x.dtype, [...lead, ...shape]);
+      nc.loop(batch, (i) => nc.scope(() => writeTranspose(nc, matrixOf(x, i), matrixOf(xT, i))));
+      return xT;
+    };
+    const aT = turnsA ? turned(a, [k, m]) : a;
+    const bK = turnsB ? turned(b, [k, n]) : b;
     nc.loop(batch, (i) => {
-      writeMatmul(nc, { aT: matrixOf(aT, i), b: matrixOf(b, i), c: matrixOf(c, i) }, step);
+      writeMatmul(nc, { aT: matrixOf(aT, i), b: matrixOf(bK, i), c: matrixOf(c, i) }, step);
     });
   });
 }
