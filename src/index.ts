@@ -124,8 +124,8 @@ export {
 } from './models/config.ts';
 export { type OptimizerShare, optimizerGraph } from './models/edge-graph.ts';
 export { parseModelSpec, parseModelSpecText } from './models/families.ts';
-export { attentionPairs, caseFlops, type ModelFlops, modelFlops } from './models/flops.ts';
-export { FORMAT_BYTES, formatsOf } from './models/formats.ts';
+export { attentionPairs, type ModelFlops, modelFlops } from './models/flops.ts';
+export { formatsOf } from './models/formats.ts';
 export { modelFromFields } from './models/from-fields.ts';
 export type * from './models/graph.ts';
 export { microBatchesInFlight, type PipelineSchedule, SCHEDULES } from './models/in-flight.ts';
