@@ -4,11 +4,45 @@
 export { ModelError, type ModelErrorCode } from './base/errors.ts';
 export { parseJson, toJson } from './base/json.ts';
 export * from './base/units.ts';
+// Collectives: schedules, algorithms, numbers.
+export type { Algorithm, AlgorithmOptions } from './collectives/algorithms/algorithm.ts';
+export { collectiveAlgorithms, collectivesOf } from './collectives/algorithms/registry.ts';
+export { buildSchedule, ringAllReduce, type ScheduleOptions, whyNot } from './collectives/build.ts';
 export { type BusyLink, busiestLinks, type ClockResult, executeClock, type LinkInterval } from './collectives/clock.ts';
+export { reductionErrorBound } from './collectives/error-bound.ts';
+export {
+  CollectiveModel,
+  type CollectiveTiming,
+  collectiveClock,
+  type PlanCost,
+} from './collectives/collective-clock.ts';
+export type { CollectiveCase, CollectiveClock, CollectiveCost, RankGroup } from './collectives/cost.ts';
+export type { Fidelity, ResourceUse } from './collectives/execute.ts';
+export { type Explanation, explainCollective } from './collectives/explain.ts';
 export { algorithmBandwidth, busBandwidth, ringAllReduceTime } from './collectives/formula.ts';
-export { executeNumeric } from './collectives/numeric.ts';
-export { ringAllReduce } from './collectives/ring.ts';
-export { bytesReceived, bytesSent, type Collective, type Schedule, totalBytes } from './collectives/schedule.ts';
+export { circularPairs, stridedGroups } from './collectives/groups.ts';
+export {
+  type CollectiveRunOptions,
+  executeNumeric,
+  type NumericOptions,
+  type Reduction,
+  runCollective,
+} from './collectives/numeric.ts';
+export { type CollectiveDefinition, referenceOutputs } from './collectives/reference.ts';
+export {
+  type Action,
+  ADD,
+  COLLECTIVES,
+  COPY,
+  type Collective,
+  DUPLICATE,
+  type RankRanges,
+  type Schedule,
+  type Transfers,
+} from './collectives/schedule.ts';
+export { type ScheduleTemplate, templateSchedule, verifyTemplate } from './collectives/template.ts';
+export { type Effort, theoreticalEffort, theoryText } from './collectives/theory.ts';
+export { type Traffic, trafficOf } from './collectives/traffic.ts';
 export {
   ENGINES,
   type Engine,
@@ -82,7 +116,9 @@ export { randomDeadLinks } from './fabric/random-faults.ts';
 export { ringOrder } from './fabric/rings.ts';
 export { appendRoute, hops, longestRoute, pathCount, type Route, route, routes } from './fabric/routes.ts';
 export { buildTopology, type LinkRate, linkName, type Topology } from './fabric/topology.ts';
+export { parseMsccl } from './formats/msccl.ts';
 export { type Counter, type Slice, type Timeline, type Track, writePerfetto } from './formats/perfetto.ts';
+export { parseScheduleJson } from './formats/schedule-json.ts';
 export { alternativeNames, chooseAlternatives } from './hardware/alternatives.ts';
 export {
   type CatalogueEntry,
@@ -172,6 +208,7 @@ export { parallelism, rankEdgeParameters } from './models/shard.ts';
 export type * from './models/spec.ts';
 export { kindCounts, layerCount } from './models/spec.ts';
 export { chipsReport, entryReport, modelsReport, systemsReport } from './report/catalogue.ts';
+export { collectiveReport } from './report/collective.ts';
 export { significant } from './report/numbers.ts';
 export { runReport } from './report/run.ts';
 export { type Column, table } from './report/table.ts';
@@ -195,6 +232,12 @@ export {
   validate,
 } from './validation/validate.ts';
 export {
+  type CollectiveOptions,
+  type CollectiveResult,
+  type TimedCollective,
+  timeCollective,
+} from './workloads/collective.ts';
+export {
   type BreakdownRow,
   errorBound,
   type LayerRun,
@@ -202,3 +245,25 @@ export {
   type RunResult,
   runLayer,
 } from './workloads/run.ts';
+
+export { clockProgram, type Interval, type ProgramOptions, type ProgramTime } from './core/clock.ts';
+export type { Implementation, OperandFormat, OperatorCase, OperatorClock, OperatorName } from './core/operator-case.ts';
+export { type OperatorDetail, operatorClock, timeOperator } from './core/operator-clock.ts';
+export { DIMENSION_NAMES, OPERATOR_NAMES, operatorDims } from './core/operator-dims.ts';
+export { operatorProgram } from './core/operator-program.ts';
+export { type AttentionOptions } from './core/programs/attention-keys.ts';
+export { attentionProgram } from './core/programs/attention.ts';
+export { dmaCopyProgram, type EmbeddingOptions, embeddingProgram } from './core/programs/copies.ts';
+export { type Conv1dOptions, depthwiseConv1dProgram } from './core/programs/depthwise-conv1d.ts';
+export { ADAMW, type ElementwiseName, elementwiseProgram } from './core/programs/elementwise.ts';
+export { type GatedMlpOptions, gatedMlpProgram } from './core/programs/gated-mlp.ts';
+export { MATMUL_STEPS, type MatmulOptions, type MatmulStep, matmulProgram } from './core/programs/matmul.ts';
+export { loraProgram, matmulNormProgram, matmulSoftmaxProgram, normMatmulProgram } from './core/programs/matmul-fused.ts';
+export { type QuantisedMatmulOptions, quantisedMatmulProgram } from './core/programs/matmul-quantised.ts';
+export { layernormProgram, rmsnormProgram } from './core/programs/norm.ts';
+export { ropeProgram } from './core/programs/rope.ts';
+export { SCAN_STEPS, type ScanStep, type SelectiveScanOptions, selectiveScanProgram } from './core/programs/selective-scan.ts';
+export { softmaxProgram } from './core/programs/softmax.ts';
+export { type TransposeOptions, transposeProgram } from './core/programs/transpose.ts';
+export { kernelReport } from './report/kernel.ts';
+export { type KernelOptions, type KernelResult, OPERAND_FORMATS, parseOperandFormat, runKernel } from './workloads/kernel.ts';

@@ -281,6 +281,7 @@ export function chipSchema(findCore: Lookup<CoreEntry>): z.ZodType<ChipSpec> {
         bandwidth: data.memory.bandwidth,
         stacks: data.memory.stacks ?? null,
       },
+      dmaBandwidth: data.dma?.bandwidth ?? null,
       power: data.power,
     };
   });
