@@ -70,7 +70,7 @@ export type {
   InstructionOf,
   Opcode,
 } from './core/instructions.ts';
-export { type NumericOptions as ProgramNumericOptions, runProgram } from './core/numeric.ts';
+export { type NumericOptions, runProgram } from './core/numeric.ts';
 export { type Operator, type OperatorKind, operatorFlops } from './core/operator.ts';
 export type { Implementation, OperandFormat, OperatorCase, OperatorClock, OperatorName } from './core/operator-case.ts';
 export { type OperatorDetail, operatorClock, timeOperator } from './core/operator-clock.ts';
