@@ -38,7 +38,7 @@ export function runEvents(
 ): EventResult {
   const bytes = program.bytes.map((b) => b * scale);
   const size = Math.max(chunk, smallestChunk(program.path, bytes, wires));
-  const run = new EventRun({ ...program, bytes }, wires, drive, size);
+  const run = new EventRun(program, bytes, wires, drive, size);
   run.run(ready);
   return {
     time: run.last / PICOSECONDS_PER_SECOND,
@@ -72,6 +72,7 @@ const ENTER = 3;
 
 class EventRun {
   readonly #program: Program;
+  readonly #bytes: Float64Array;
   readonly #wires: Wires;
   readonly #latency: Float64Array;
   readonly #capacity: Float64Array;
@@ -90,9 +91,10 @@ class EventRun {
   readonly ends: Float64Array;
   last: Picoseconds = 0;
 
-  constructor(program: Program, wires: Wires, drive: Drive, chunk: Bytes) {
+  constructor(program: Program, bytes: Float64Array, wires: Wires, drive: Drive, chunk: Bytes) {
     const transfers = program.path.length;
     this.#program = program;
+    this.#bytes = bytes;
     this.#wires = wires;
     this.#latency = drive.latency.map(toPicoseconds);
     this.#capacity = Float64Array.from(wires.capacity, (rate) => rate * drive.efficiency);
@@ -101,9 +103,9 @@ class EventRun {
     this.#stages = { ...program.stages, open: program.stages.open.slice() };
     this.#entered = new Uint8Array(this.#stages.open.length);
     // At least one for each way, so that all carry their share.
-    this.#chunks = Int32Array.from(program.bytes, (bytes, t) => {
+    this.#chunks = Int32Array.from(bytes, (size, t) => {
       const ways = wayCount(wires, program.path[t]!);
-      return Math.ceil(bytes / chunk / ways) * ways;
+      return Math.ceil(size / chunk / ways) * ways;
     });
     this.#toEnter = this.#chunks.slice();
     this.#toPass = this.#chunks.slice();
@@ -164,7 +166,7 @@ class EventRun {
     const server = resource[entry]!;
     let way = ways[this.#program.path[transfer]!]!;
     while (entry >= entries[way + 1]!) way++;
-    const bytes = this.#program.bytes[transfer]! / this.#chunks[transfer]!;
+    const bytes = this.#bytes[transfer]! / this.#chunks[transfer]!;
     const start = Math.max(time, this.#free[server]!);
     const end = start + toPicoseconds((bytes * weight[entry]!) / this.#capacity[server]!);
     this.#free[server] = end;
