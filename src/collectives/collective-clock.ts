@@ -188,7 +188,7 @@ export class CollectiveModel {
         times.between += roundsTime(between, bytes, protocol, index);
         continue;
       }
-      const kinds = clocks().map((clock) => clock.run(bytes, protocol, index, fidelity));
+      const kinds = clocks().map((clock) => clock.run(bytes, index, fidelity));
       runs.push(...kinds);
       times[level] += kinds.reduce((slowest, { time }) => Math.max(slowest, time), 0);
     }

@@ -42,8 +42,7 @@ export function runEvents(
   run.run(ready);
   return {
     time: run.last / PICOSECONDS_PER_SECOND,
-    ends: run.ends.map((t) => t / PICOSECONDS_PER_SECOND),
-    starts: run.starts.map((t) => t / PICOSECONDS_PER_SECOND),
+    earliest: run.earliest / PICOSECONDS_PER_SECOND,
     // A server is idle or works at its full rate.
     peak: loadOf(program, wires).map((load) => (load > 0 ? 1 : 0)),
     chunk: size,
@@ -87,8 +86,7 @@ class EventRun {
   readonly #toPass: Int32Array;
   readonly #passed: Float64Array;
   readonly #queue: EventQueue;
-  readonly starts: Float64Array;
-  readonly ends: Float64Array;
+  readonly #ends: Float64Array;
   last: Picoseconds = 0;
 
   constructor(program: Program, bytes: Float64Array, wires: Wires, drive: Drive, chunk: Bytes) {
@@ -111,8 +109,7 @@ class EventRun {
     this.#toPass = this.#chunks.slice();
     this.#passed = new Float64Array(transfers);
     this.#queue = new EventQueue(transfers + program.endpoints);
-    this.starts = new Float64Array(transfers);
-    this.ends = new Float64Array(program.endpoints);
+    this.#ends = new Float64Array(program.endpoints);
   }
 
   run(ready: Float64Array | undefined): void {
@@ -130,14 +127,19 @@ class EventRun {
     }
   }
 
+  /** End of the first endpoint to end, of those that take part. */
+  get earliest(): Picoseconds {
+    const { first } = this.#stages;
+    return this.#ends.reduce((least, end, e) => (first[e]! < first[e + 1]! ? Math.min(least, end) : least), this.last);
+  }
+
   /** The endpoint begins a stage: the first chunks of its sends enter. */
   #enter(from: number, endpoint: number, time: Picoseconds): void {
     const { first, firstSend, sends, open } = this.#stages;
-    this.ends[endpoint] = time;
+    this.#ends[endpoint] = time;
     for (let stage = from; stage < first[endpoint + 1]!; stage++) {
       this.#entered[stage] = 1;
       for (let i = firstSend[stage]!; i < firstSend[stage + 1]!; i++) {
-        this.starts[sends[i]!] = time;
         this.#inject(sends[i]!, time);
       }
       if (open[stage] !== 0) return;
