@@ -55,13 +55,8 @@ export function runFlow(problem: FlowProblem, drive: Drive, scale: number, ready
   const { path, bytes, paths, capacity, stages } = problem;
   const endpoints = stages.first.length - 1;
   const transfers = path.length;
-  const firstEntry = new Uint32Array(transfers + 1);
-  for (let t = 0; t < transfers; t++) {
-    firstEntry[t + 1] = firstEntry[t]! + paths.start[path[t]! + 1]! - paths.start[path[t]!]!;
-  }
-  const entries = firstEntry[transfers]!;
-  const owners = new Uint32Array(entries);
-  for (let t = 0; t < transfers; t++) owners.fill(t, firstEntry[t], firstEntry[t + 1]);
+  const { firstEntry, owners } = entriesOf(problem);
+  const entries = owners.length;
   const resources = capacity.length;
   const events = 2 * transfers + endpoints;
   const keys = new Float64Array(events);
@@ -121,6 +116,32 @@ export function runFlow(problem: FlowProblem, drive: Drive, scale: number, ready
     if (stages.first[e]! < stages.first[e + 1]!) earliest = Math.min(earliest, end);
   });
   return { time, earliest, peak: read(26, resources) };
+}
+
+interface Entries {
+  /** [transfers + 1] where the entries of each begin, and the transfer that each entry is of. */
+  readonly firstEntry: Uint32Array;
+  readonly owners: Uint32Array;
+}
+
+const knownEntries = new WeakMap<FlowProblem, Entries>();
+
+/** An entry for each transfer and resource that it uses. Kept with the problem, which is run again with other bytes. */
+function entriesOf(problem: FlowProblem): Entries {
+  const known = knownEntries.get(problem);
+  if (known !== undefined) return known;
+  const { path, paths } = problem;
+  const firstEntry = new Uint32Array(path.length + 1);
+  for (let t = 0; t < path.length; t++) {
+    firstEntry[t + 1] = firstEntry[t]! + paths.start[path[t]! + 1]! - paths.start[path[t]!]!;
+  }
+  const owners = new Uint32Array(firstEntry[path.length]!);
+  for (let t = 0; t < path.length; t++) {
+    for (let i = firstEntry[t]!; i < firstEntry[t + 1]!; i++) owners[i] = t;
+  }
+  const made = { firstEntry, owners };
+  knownEntries.set(problem, made);
+  return made;
 }
 
 /** Bytes on each resource, by the weights of the paths: what any clock charges. */
