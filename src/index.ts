@@ -4,11 +4,45 @@
 export { ModelError, type ModelErrorCode } from './base/errors.ts';
 export { parseJson, toJson } from './base/json.ts';
 export * from './base/units.ts';
+// Collectives: schedules, algorithms, numbers.
+export type { Algorithm, AlgorithmOptions } from './collectives/algorithms/algorithm.ts';
+export { collectiveAlgorithms, collectivesOf } from './collectives/algorithms/registry.ts';
+export { buildSchedule, ringAllReduce, type ScheduleOptions, whyNot } from './collectives/build.ts';
 export { type BusyLink, busiestLinks, type ClockResult, executeClock, type LinkInterval } from './collectives/clock.ts';
+export { reductionErrorBound } from './collectives/error-bound.ts';
+export {
+  CollectiveModel,
+  type CollectiveTiming,
+  collectiveClock,
+  type PlanCost,
+} from './collectives/collective-clock.ts';
+export type { CollectiveCase, CollectiveClock, CollectiveCost, RankGroup } from './collectives/cost.ts';
+export type { Fidelity, ResourceUse } from './collectives/execute.ts';
+export { type Explanation, explainCollective } from './collectives/explain.ts';
 export { algorithmBandwidth, busBandwidth, ringAllReduceTime } from './collectives/formula.ts';
-export { executeNumeric } from './collectives/numeric.ts';
-export { ringAllReduce } from './collectives/ring.ts';
-export { bytesReceived, bytesSent, type Collective, type Schedule, totalBytes } from './collectives/schedule.ts';
+export { circularPairs, stridedGroups } from './collectives/groups.ts';
+export {
+  type CollectiveRunOptions,
+  executeNumeric,
+  type NumericOptions,
+  type Reduction,
+  runCollective,
+} from './collectives/numeric.ts';
+export { type CollectiveDefinition, referenceOutputs } from './collectives/reference.ts';
+export {
+  type Action,
+  ADD,
+  COLLECTIVES,
+  COPY,
+  type Collective,
+  DUPLICATE,
+  type RankRanges,
+  type Schedule,
+  type Transfers,
+} from './collectives/schedule.ts';
+export { type ScheduleTemplate, templateSchedule, verifyTemplate } from './collectives/template.ts';
+export { type Effort, theoreticalEffort, theoryText } from './collectives/theory.ts';
+export { type Traffic, trafficOf } from './collectives/traffic.ts';
 export {
   ENGINES,
   type Engine,
@@ -17,23 +51,92 @@ export {
   type RankEngines,
   rankEngines,
 } from './core/engines.ts';
+export {
+  block,
+  type HbmTensor,
+  HbmView,
+  Index,
+  type Loop,
+  type Pattern,
+  type Tile,
+  TileView,
+  type View,
+} from './core/access.ts';
+export type {
+  ActivationFunction,
+  AluOperator,
+  Attributes,
+  Instruction,
+  InstructionOf,
+  Opcode,
+} from './core/instructions.ts';
+export { type NumericOptions, runProgram } from './core/numeric.ts';
+export { type LoopNode, type Program, ProgramBuilder, type ProgramNode, tileProgram } from './core/program.ts';
 export { type Operator, type OperatorKind, operatorFlops } from './core/operator.ts';
+export {
+  type ClusterClasses,
+  clusterClasses,
+  fabricClasses,
+  type LinkClass,
+  linkClasses,
+  type NodeClass,
+  nodeClasses,
+  type RankClass,
+  rankClasses,
+} from './fabric/classes.ts';
+export {
+  appendClosRoute,
+  buildClos,
+  type Clos,
+  type ClosSize,
+  type ClosTier,
+  type ClosTierSize,
+  closLinks,
+  closSize,
+  closStage,
+  meetingTier,
+} from './fabric/clos.ts';
+export {
+  appendClusterRoute,
+  type Cluster,
+  clusterLinks,
+  clusterPathCount,
+  linkBandwidth,
+  linkLatency,
+  longestClusterRoute,
+  nodeTopology,
+} from './fabric/cluster.ts';
+export { applyFaults, degradeTopology } from './fabric/degrade.ts';
+export { type Fault, parseFault } from './fabric/faults.ts';
+export { edgeDisjointRings, ringBandwidth } from './fabric/hamiltonian.ts';
+export { hypercubeOrder } from './fabric/hypercube.ts';
+export { type FabricMetrics, fabricMetrics, networkBisection } from './fabric/metrics.ts';
+export { clusterLinkName, findLinks, type NamedLink } from './fabric/names.ts';
+export { randomDeadLinks } from './fabric/random-faults.ts';
 export { ringOrder } from './fabric/rings.ts';
-export { hops, route } from './fabric/routes.ts';
+export { appendRoute, hops, longestRoute, pathCount, type Route, route, routes } from './fabric/routes.ts';
 export { buildTopology, type LinkRate, linkName, type Topology } from './fabric/topology.ts';
+export { parseMsccl } from './formats/msccl.ts';
 export { type Counter, type Slice, type Timeline, type Track, writePerfetto } from './formats/perfetto.ts';
+export { parseScheduleJson } from './formats/schedule-json.ts';
+export { alternativeNames, chooseAlternatives } from './hardware/alternatives.ts';
 export {
   type CatalogueEntry,
   catalogueEntry,
   chipFromJson,
   chips,
   defaultPrice,
+  fabricFromJson,
   facility,
   findChip,
+  findNetwork,
   findSystem,
+  networkFromJson,
+  networks,
   prices,
   systemFromJson,
   systems,
+  withAlternatives,
 } from './hardware/catalog.ts';
 export {
   type Constants,
@@ -44,7 +147,10 @@ export {
 } from './hardware/fitted.ts';
 export type * from './hardware/spec.ts';
 export * from './kernels/index.ts';
-export { createMachine, type Machine, placeInHbm, type RankOptions } from './machine/machine.ts';
+export { type ClusterOptions, createCluster } from './machine/cluster.ts';
+export { createMachine, type Machine, placeInHbm } from './machine/machine.ts';
+export type { RankOptions } from './machine/ranks.ts';
+export { graphFlops } from './models/builder.ts';
 export {
   type DecoderConfig,
   type ModelFamily,
@@ -52,6 +158,21 @@ export {
   parseModelText,
   type RopeScaling,
 } from './models/config.ts';
+export { type OptimizerShare, optimizerGraph } from './models/edge-graph.ts';
+export { parseModelSpec, parseModelSpecText } from './models/families.ts';
+export { attentionPairs, type ModelFlops, modelFlops } from './models/flops.ts';
+export { formatsOf } from './models/formats.ts';
+export { modelFromFields } from './models/from-fields.ts';
+export type * from './models/graph.ts';
+export { microBatchesInFlight, type PipelineSchedule, SCHEDULES } from './models/in-flight.ts';
+export {
+  type InferenceMemoryOptions,
+  inferenceMemory,
+  kvCacheBytes,
+  kvElements,
+  kvElementsPerToken,
+  kvPositions,
+} from './models/inference-memory.ts';
 export {
   type LayerShard,
   type LayerStep,
@@ -60,10 +181,37 @@ export {
   shardLayer,
   type WeightBlock,
 } from './models/layer.ts';
+export {
+  checkMemory,
+  emptyMemory,
+  type MemoryUse,
+  type PreparedMemory,
+  prepareTrainingMemory,
+  type TrainingMemoryOptions,
+  type TrainingPlan,
+  trainingMemory,
+} from './models/memory.ts';
+export {
+  embeddingGraph,
+  type GraphPart,
+  headGraph,
+  type LayerPhase,
+  layerGraph,
+  modelGraph,
+  partsFlops,
+  stageBytes,
+  stepOf,
+} from './models/model-graph.ts';
+export { type LayerParameters, layerParameters, type ParameterCounts, parameterCounts } from './models/parameters.ts';
+export { findEntryOfAny, findModel, type ModelPreset, modelEntry, modelSpec, models } from './models/presets.ts';
+export { parallelism, rankEdgeParameters } from './models/shard.ts';
+export type * from './models/spec.ts';
+export { kindCounts, layerCount } from './models/spec.ts';
 export { type ParameterCounts, parameterCounts } from './models/parameters.ts';
 export { findEntryOfAny, findModel, type ModelPreset, modelEntry, models } from './models/presets.ts';
 export * from './replay.ts';
 export { chipsReport, entryReport, modelsReport, systemsReport } from './report/catalogue.ts';
+export { collectiveReport } from './report/collective.ts';
 export { significant } from './report/numbers.ts';
 export { runReport } from './report/run.ts';
 export { type Column, table } from './report/table.ts';
@@ -73,7 +221,8 @@ export {
   type Calibration,
   calibrate,
 } from './validation/calibrate.ts';
-export { MEASUREMENT_KINDS, type Measurement, type MeasurementKind } from './validation/measurement.ts';
+export type * from './validation/measurement.ts';
+export { MEASUREMENT_KINDS } from './validation/measurement.ts';
 export { measurements, parseMeasurements } from './validation/schema.ts';
 export {
   type ErrorSummary,
@@ -85,6 +234,12 @@ export {
   type Validation,
   validate,
 } from './validation/validate.ts';
+export {
+  type CollectiveOptions,
+  type CollectiveResult,
+  type TimedCollective,
+  timeCollective,
+} from './workloads/collective.ts';
 export {
   type BreakdownRow,
   errorBound,

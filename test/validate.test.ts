@@ -1,5 +1,8 @@
 /** Measurements in, errors out: the schema, the statistics, the envelope beside the models, and what models may know. */
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { ModelError } from '../src/base/errors.ts';
+import { toJson } from '../src/base/json.ts';
 import { findChip } from '../src/hardware/catalog.ts';
 import { baseline, weightCounts } from '../src/validation/baseline.ts';
 import { type Measurement, questionOf } from '../src/validation/measurement.ts';
@@ -145,6 +148,41 @@ describe('the file', () => {
     expect(result.rows[1]!.unsupported).toContain('fft');
     expect(result.rows[3]!.unsupported).toContain('posit8');
     expect(result.summary[0]).toMatchObject({ kind: 'kernel', family: 'all', rows: 6, coverage: 2 / 6 });
+  });
+});
+
+describe('any other content', () => {
+  /** Paths of all leaves of a JSON value. */
+  const leaves = (value: unknown, path: readonly string[] = []): (readonly string[])[] =>
+    typeof value === 'object' && value !== null
+      ? Object.entries(value).flatMap(([key, member]) => leaves(member, [...path, key]))
+      : [path];
+  const paths = [MATMUL, DECODE].flatMap((row, which) => leaves(row).map((path) => ({ which, path })));
+  const content = fc.oneof(
+    fc.jsonValue({ maxDepth: 2 }),
+    fc.constantFrom(1, 2 ** 31, 2 ** 53 - 1, 'constructor', '__proto__'),
+  );
+
+  test('in place of any field is one clear error, or a row with a prediction or a reason', () => {
+    fc.assert(
+      fc.property(fc.constantFrom(...paths), content, ({ which, path }, value) => {
+        const row = structuredClone([MATMUL, DECODE][which]!) as unknown as Record<string, unknown>;
+        const parent = path.slice(0, -1).reduce((object, key) => object[key] as Record<string, unknown>, row);
+        parent[path.at(-1)!] = value;
+        let rows: readonly Measurement[];
+        try {
+          rows = parse([row]);
+        } catch (error) {
+          expect(error).toBeInstanceOf(ModelError);
+          expect((error as Error).message).toContain(`mine.json: 0.${path[0]}`);
+          return;
+        }
+        const [answer] = validate(rows).rows;
+        expect(answer!.predicted !== null).toBe(answer!.unsupported === undefined);
+        toJson(answer);
+      }),
+      { numRuns: 1000, seed: 1 },
+    );
   });
 });
 

@@ -4,11 +4,13 @@
 import { ModelError } from '../base/errors.ts';
 import type { Constants } from '../hardware/fitted.ts';
 import type { ChipSpec } from '../hardware/spec.ts';
+import { acceleratorClock } from './accelerator.ts';
 import { operatorCost, rankEngines } from './engines.ts';
 import type { OperatorClock } from './operator-case.ts';
 
 /** The clock of `cores` NeuronCores on `chip`. */
-export function operatorClock(chip: ChipSpec, cores: number, _constants?: Constants): OperatorClock {
+export function operatorClock(chip: ChipSpec, cores: number, constants?: Constants): OperatorClock {
+  if (chip.cores === null) return acceleratorClock(chip, constants);
   return ({ op, dims, dtype }) => {
     if (op !== 'matmul') throw new ModelError('UNSUPPORTED', 'op', `${op} is not modelled yet`);
     const engines = rankEngines(chip, cores);

@@ -219,6 +219,8 @@ export function chipSchema(findCore: Lookup<CoreEntry>): z.ZodType<ChipSpec> {
     core: z.exactOptional(z.union([text, coreSchema])),
     // NeuronCores only: what other makers count as cores can't be compared.
     cores: z.exactOptional(quantity('count')),
+    // Other makers: streaming multiprocessors, the units that a library deals output tiles to.
+    multiprocessors: z.exactOptional(quantity('count')),
     logicalCoreSize: z.exactOptional(known('count')),
     peak: peaks,
     // Cores x array x clock: AWS prints chip peaks that its own clocks don't reach.
@@ -271,9 +273,11 @@ export function chipSchema(findCore: Lookup<CoreEntry>): z.ZodType<ChipSpec> {
       status: data.status,
       core: core?.spec ?? null,
       cores: data.cores ?? null,
+      multiprocessors: data.multiprocessors ?? null,
       logicalCoreSize: data.logicalCoreSize ?? 1,
       peak: data.peak,
       memory: { capacity: data.memory.capacity, bandwidth: data.memory.bandwidth },
+      dmaBandwidth: data.dma?.bandwidth ?? null,
       power: data.power,
     };
   });

@@ -1,6 +1,6 @@
 /** A measured kernel as the case that the operator clock times, on the cores that it ran on. */
 
-import { expectOneOf } from '../base/errors.ts';
+import { expectInteger, expectOneOf } from '../base/errors.ts';
 import type { OperandFormat, OperatorCase, OperatorName } from '../core/operator-case.ts';
 import { operatorClock } from '../core/operator-clock.ts';
 import { findSystem } from '../hardware/catalog.ts';
@@ -23,7 +23,8 @@ const FORMATS: ReadonlyMap<string, OperandFormat> = new Map([
   ['int32', 'int32'],
 ]);
 
-function format(name: string): OperandFormat {
+/** @throws RangeError that lists the formats if `name` is none of them. */
+export function formatOf(name: string): OperandFormat {
   return FORMATS.get(name) ?? expectOneOf('dtype', name, [...FORMATS.keys()] as OperandFormat[]);
 }
 
@@ -32,8 +33,8 @@ export function operatorOf(ran: KernelCase): OperatorCase {
   return {
     op: ran.op as OperatorName,
     dims: ran.dims,
-    dtype: format(ran.dtype),
-    ...(ran.outDtype !== undefined && { outDtype: format(ran.outDtype) }),
+    dtype: formatOf(ran.dtype),
+    ...(ran.outDtype !== undefined && { outDtype: formatOf(ran.outDtype) }),
     ...(ran.causal !== undefined && { causal: ran.causal }),
     ...(ran.operandsIn === 'sbuf' && { resident: ['a', 'b'] as const }),
     implementation: ran.implementation,
@@ -42,11 +43,21 @@ export function operatorOf(ran: KernelCase): OperatorCase {
   };
 }
 
-/** @throws RangeError for a system that is not in the catalogue, or cores that do not divide into the copies. */
+/**
+ * Copies that fill several chips share nothing between them: one chip's part is timed.
+ * @throws RangeError for a system that is not in the catalogue, more cores than it has, cores that do not divide into the
+ * copies, or a copy that is spread over several chips.
+ */
 export function kernelPredictor({ system, case: ran }: KernelQuestion): Predict {
-  const { chip } = findSystem(system.id);
-  const operator = operatorOf(ran);
-  if (ran.cores % ran.copies !== 0)
-    throw new RangeError(`"copies" expected a divisor of cores = ${ran.cores}, got ${ran.copies}`);
-  return (constants: Constants) => operatorClock(chip, ran.cores, constants)(operator).time;
+  const { chip, chips } = findSystem(system.id);
+  const coresOfChip = chip.cores ?? 1;
+  const cores = expectInteger('cores', ran.cores, 1, coresOfChip * chips * system.nodes);
+  const chipsUsed = Math.ceil(cores / coresOfChip);
+  if (cores % ran.copies !== 0)
+    throw new RangeError(`"copies" expected a divisor of cores = ${cores}, got ${ran.copies}`);
+  if (ran.copies % chipsUsed !== 0) {
+    throw new RangeError(`"copies" expected a multiple of the ${chipsUsed} chips used, got ${ran.copies}`);
+  }
+  const operator = { ...operatorOf(ran), copies: ran.copies / chipsUsed };
+  return (constants: Constants) => operatorClock(chip, cores / chipsUsed, constants)(operator).time;
 }

@@ -38,7 +38,7 @@ export interface KernelCase {
   readonly phase?: 'prefill' | 'decode';
 }
 
-export type Timing = 'device' | 'host' | 'unknown';
+type Timing = 'device' | 'host' | 'unknown';
 
 export interface MeasuredCollectiveCase {
   readonly op: string;

@@ -22,11 +22,11 @@ function predictor(question: Question): Predict {
   }
 }
 
-function attempt<T>(answer: () => T): { readonly value: T } | { readonly unsupported: string } {
+/** Whatever stops one answer must not stop the other rows: it becomes the reason that is reported. */
+export function attempt<T>(answer: () => T): { readonly value: T } | { readonly unsupported: string } {
   try {
     return { value: answer() };
   } catch (error) {
-    // Whatever stops one prediction must not stop the other rows: it counts against the coverage, with its reason.
     return { unsupported: error instanceof Error ? error.message : String(error) };
   }
 }

@@ -11,7 +11,7 @@ import { findSystem } from '../hardware/catalog.ts';
 import { type Constants, type FittedConstant, fittedConstants, fittedList } from '../hardware/fitted.ts';
 import { baseline } from './baseline.ts';
 import { MEASUREMENT_KINDS, type Measurement, type MeasurementKind, questionOf } from './measurement.ts';
-import { prepare } from './predict.ts';
+import { attempt, prepare } from './predict.ts';
 import { groupWeights, median, quantile, weightedMedian } from './statistics.ts';
 
 export interface ValidateOptions {
@@ -99,36 +99,30 @@ function partOf(row: Measurement): string {
   }
 }
 
-function vendorOf({ system }: Measurement): string {
-  try {
-    return findSystem(system.id).chip.vendor;
-  } catch {
-    return 'unknown';
-  }
-}
-
-function errorPct(value: number | undefined, observed: number): number | null {
-  return value === undefined ? null : (value / observed - 1) * 100;
+function errorPct(value: number | null, observed: number): number | null {
+  return value === null ? null : (value / observed - 1) * 100;
 }
 
 function validateRow(row: Measurement, constants: Constants): ValidatedRow {
   const { id, group, kind, family, observed, trust, source } = row;
   const prediction = prepare(row)(constants);
-  const predicted = 'value' in prediction ? prediction.value : undefined;
-  const simple = baseline(questionOf(row));
+  const predicted = 'value' in prediction ? prediction.value : null;
+  const envelope = attempt(() => baseline(questionOf(row)));
+  const simple = 'value' in envelope ? envelope.value : null;
+  const vendor = attempt(() => findSystem(row.system.id).chip.vendor);
   return {
     id,
     group,
     kind,
     family,
-    vendor: vendorOf(row),
+    vendor: 'value' in vendor ? vendor.value : 'unknown',
     part: partOf(row),
     metric: observed.metric,
     unit: observed.metric === 'outputTokensPerS' ? 'tokens/s' : 's',
     observed: observed.value,
-    predicted: predicted ?? null,
+    predicted,
     errorPct: errorPct(predicted, observed.value),
-    baseline: simple ?? null,
+    baseline: simple,
     baselineErrorPct: errorPct(simple, observed.value),
     trust,
     source,
