@@ -4,8 +4,12 @@ import { gunzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
+  astraNetwork,
+  type ChakraAttribute,
+  type ChakraNodeType,
   type ChakraTrace,
   parseAstraGroups,
+  parseAstraMemory,
   parseAstraNetwork,
   parseAstraSystem,
   type ReplayInputs,
@@ -13,7 +17,15 @@ import {
   readChakra,
   replay,
 } from '../src/replay.ts';
-import { type CollectiveName, collectiveNode, computeNode, memoryNode, pointNode } from './fixtures/chakra.ts';
+import {
+  type CollectiveName,
+  chakraNode,
+  chakraTrace,
+  collectiveNode,
+  computeNode,
+  memoryNode,
+  pointNode,
+} from './fixtures/chakra.ts';
 import { inputsOf, networkOf, systemOf } from './fixtures/replay.ts';
 
 const astra = (inputs: ReplayInputs, options: ReplayOptions = {}) =>
@@ -119,6 +131,64 @@ describe("ASTRA-sim's answers", () => {
     const inputs = await trainingInputs(row, () => ({ 1: '1' }), { 1: range(64, (i) => i) });
     const result = replay(inputs, { timing: 'astra' });
     expect(result.classes).toEqual([{ rank: 0, size: 64, timeNs: row.timeNs, exposedCommNs: row.exposedCommNs }]);
+  });
+});
+
+interface RandomCase {
+  readonly congestion: 'unaware' | 'aware';
+  readonly topology: readonly string[];
+  readonly npus: readonly number[];
+  readonly bandwidthGiBps: readonly number[];
+  readonly latencyNs: readonly number[];
+  readonly queuesPerDimension: number;
+  readonly system: object;
+  readonly memory: object;
+  readonly groups: Readonly<Record<string, readonly number[]>>;
+  readonly traces: readonly (readonly [number, ChakraNodeType, number, number[], number[], Record<string, Value>][])[];
+  readonly answers: readonly (readonly [number, number])[];
+}
+type Value = number | string | boolean | boolean[];
+
+describe('its answers on random graphs', () => {
+  const file = readFileSync(new URL('random.json', folder), 'utf8');
+  const cases: readonly RandomCase[] = JSON.parse(file).cases;
+  const attribute = ([name, value]: [string, Value]): ChakraAttribute => {
+    const kind = typeof value === 'number' ? 'int64' : typeof value === 'string' ? 'string' : 'bool';
+    return { name, kind, value };
+  };
+  const inputsOfCase = (row: RandomCase): ReplayInputs => {
+    const { topology, npus, bandwidthGiBps: bandwidth, latencyNs: latency } = row;
+    const traces = row.traces.map((nodes, rank) => ({
+      path: `workload.${rank}.et`,
+      trace: chakraTrace(
+        nodes.map(([id, type, durationMicros, dataDependencies, controlDependencies, values]) =>
+          chakraNode(id, {
+            type,
+            durationMicros,
+            dataDependencies,
+            controlDependencies,
+            attributes: Object.entries(values).map(attribute),
+          }),
+        ),
+      ),
+    }));
+    return {
+      traces,
+      network: astraNetwork({ topology, npus_count: npus, bandwidth, latency }, 'network.yml').value,
+      system: parseAstraSystem(JSON.stringify(row.system), 'system.json').value,
+      memory: parseAstraMemory(JSON.stringify(row.memory), 'memory.json').value,
+      groups: new Map(Object.entries(row.groups)),
+    };
+  };
+
+  // Trees, windows, policies, queues, groups, memories, sends: what the cases above leave out.
+  test.each([true, false])('every rank ends when ASTRA-sim says, folded: %s', (fold) => {
+    for (const [index, row] of cases.entries()) {
+      const { congestion, queuesPerDimension } = row;
+      const { rankTime } = replay(inputsOfCase(row), { timing: 'astra', congestion, queuesPerDimension, fold });
+      const times = row.answers.map((_, rank) => [rankTime(rank).timeNs, rankTime(rank).exposedCommNs]);
+      expect(times, `case ${index}`).toEqual(row.answers);
+    }
   });
 });
 
