@@ -4,7 +4,6 @@
 export { ModelError, type ModelErrorCode } from './base/errors.ts';
 export { parseJson, toJson } from './base/json.ts';
 export * from './base/units.ts';
-// Collectives: schedules, algorithms, numbers.
 export type { Algorithm, AlgorithmOptions } from './collectives/algorithms/algorithm.ts';
 export { collectiveAlgorithms, collectivesOf } from './collectives/algorithms/registry.ts';
 export { buildSchedule, ringAllReduce, type ScheduleOptions, whyNot } from './collectives/build.ts';
@@ -24,8 +23,8 @@ export { circularPairs, stridedGroups } from './collectives/groups.ts';
 export {
   type CollectiveRunOptions,
   executeNumeric,
-  type NumericOptions,
   type Reduction,
+  type ReductionOptions,
   runCollective,
 } from './collectives/numeric.ts';
 export { type CollectiveDefinition, referenceOutputs } from './collectives/reference.ts';
@@ -231,27 +230,8 @@ export {
   stageBytes,
   stepOf,
 } from './models/model-graph.ts';
-export {
-  type LayerParameters,
-  layerParameters,
-  type ParameterCounts,
-  type ParameterCounts,
-  parameterCounts,
-  parameterCounts,
-} from './models/parameters.ts';
-export {
-  findEntryOfAny,
-  findEntryOfAny,
-  findModel,
-  findModel,
-  type ModelPreset,
-  type ModelPreset,
-  modelEntry,
-  modelEntry,
-  modelSpec,
-  models,
-  models,
-} from './models/presets.ts';
+export { type LayerParameters, layerParameters, type ParameterCounts, parameterCounts } from './models/parameters.ts';
+export { findEntryOfAny, findModel, type ModelPreset, modelEntry, modelSpec, models } from './models/presets.ts';
 export { parallelism, rankEdgeParameters } from './models/shard.ts';
 export type * from './models/spec.ts';
 export { kindCounts, layerCount } from './models/spec.ts';
@@ -263,11 +243,7 @@ export { significant } from './report/numbers.ts';
 export { runReport } from './report/run.ts';
 export { type Column, table } from './report/table.ts';
 export { validationReport } from './report/validate.ts';
-export {
-  type CalibrateOptions,
-  type Calibration,
-  calibrate,
-} from './validation/calibrate.ts';
+export { type CalibrateOptions, type Calibration, calibrate } from './validation/calibrate.ts';
 export type * from './validation/measurement.ts';
 export { MEASUREMENT_KINDS } from './validation/measurement.ts';
 export { measurements, parseMeasurements } from './validation/schema.ts';
