@@ -10,14 +10,6 @@ export { executeNumeric } from './collectives/numeric.ts';
 export { ringAllReduce } from './collectives/ring.ts';
 export { bytesReceived, bytesSent, type Collective, type Schedule, totalBytes } from './collectives/schedule.ts';
 export {
-  ENGINES,
-  type Engine,
-  type OperatorCost,
-  operatorCost,
-  type RankEngines,
-  rankEngines,
-} from './core/engines.ts';
-export {
   block,
   type HbmTensor,
   HbmView,
@@ -28,6 +20,14 @@ export {
   TileView,
   type View,
 } from './core/access.ts';
+export {
+  ENGINES,
+  type Engine,
+  type OperatorCost,
+  operatorCost,
+  type RankEngines,
+  rankEngines,
+} from './core/engines.ts';
 export type {
   ActivationFunction,
   AluOperator,
@@ -37,8 +37,15 @@ export type {
   Opcode,
 } from './core/instructions.ts';
 export { type NumericOptions, runProgram } from './core/numeric.ts';
-export { type LoopNode, type Program, ProgramBuilder, type ProgramNode, tileProgram } from './core/program.ts';
 export { type Operator, type OperatorKind, operatorFlops } from './core/operator.ts';
+export { type LoopNode, type Program, ProgramBuilder, type ProgramNode, tileProgram } from './core/program.ts';
+export {
+  type EngineStream,
+  interleave,
+  type SemaphoreSignal,
+  type SemaphoreWait,
+  type StreamStep,
+} from './core/streams.ts';
 export {
   type ClusterClasses,
   clusterClasses,
