@@ -4,11 +4,45 @@
 export { ModelError, type ModelErrorCode } from './base/errors.ts';
 export { parseJson, toJson } from './base/json.ts';
 export * from './base/units.ts';
+// Collectives: schedules, algorithms, numbers.
+export type { Algorithm, AlgorithmOptions } from './collectives/algorithms/algorithm.ts';
+export { collectiveAlgorithms, collectivesOf } from './collectives/algorithms/registry.ts';
+export { buildSchedule, ringAllReduce, type ScheduleOptions, whyNot } from './collectives/build.ts';
 export { type BusyLink, busiestLinks, type ClockResult, executeClock, type LinkInterval } from './collectives/clock.ts';
+export { reductionErrorBound } from './collectives/error-bound.ts';
+export {
+  CollectiveModel,
+  type CollectiveTiming,
+  collectiveClock,
+  type PlanCost,
+} from './collectives/collective-clock.ts';
+export type { CollectiveCase, CollectiveClock, CollectiveCost, RankGroup } from './collectives/cost.ts';
+export type { Fidelity, ResourceUse } from './collectives/execute.ts';
+export { type Explanation, explainCollective } from './collectives/explain.ts';
 export { algorithmBandwidth, busBandwidth, ringAllReduceTime } from './collectives/formula.ts';
-export { executeNumeric } from './collectives/numeric.ts';
-export { ringAllReduce } from './collectives/ring.ts';
-export { bytesReceived, bytesSent, type Collective, type Schedule, totalBytes } from './collectives/schedule.ts';
+export { circularPairs, stridedGroups } from './collectives/groups.ts';
+export {
+  type CollectiveRunOptions,
+  executeNumeric,
+  type NumericOptions,
+  type Reduction,
+  runCollective,
+} from './collectives/numeric.ts';
+export { type CollectiveDefinition, referenceOutputs } from './collectives/reference.ts';
+export {
+  type Action,
+  ADD,
+  COLLECTIVES,
+  COPY,
+  type Collective,
+  DUPLICATE,
+  type RankRanges,
+  type Schedule,
+  type Transfers,
+} from './collectives/schedule.ts';
+export { type ScheduleTemplate, templateSchedule, verifyTemplate } from './collectives/template.ts';
+export { type Effort, theoreticalEffort, theoryText } from './collectives/theory.ts';
+export { type Traffic, trafficOf } from './collectives/traffic.ts';
 export {
   block,
   type HbmTensor,
@@ -89,7 +123,9 @@ export { randomDeadLinks } from './fabric/random-faults.ts';
 export { ringOrder } from './fabric/rings.ts';
 export { appendRoute, hops, longestRoute, pathCount, type Route, route, routes } from './fabric/routes.ts';
 export { buildTopology, type LinkRate, linkName, type Topology } from './fabric/topology.ts';
+export { parseMsccl } from './formats/msccl.ts';
 export { type Counter, type Slice, type Timeline, type Track, writePerfetto } from './formats/perfetto.ts';
+export { parseScheduleJson } from './formats/schedule-json.ts';
 export { alternativeNames, chooseAlternatives } from './hardware/alternatives.ts';
 export {
   type CatalogueEntry,
@@ -121,6 +157,7 @@ export * from './kernels/index.ts';
 export { type ClusterOptions, createCluster } from './machine/cluster.ts';
 export { createMachine, type Machine, placeInHbm } from './machine/machine.ts';
 export type { RankOptions } from './machine/ranks.ts';
+export { graphFlops } from './models/builder.ts';
 export {
   type DecoderConfig,
   type ModelFamily,
@@ -128,6 +165,21 @@ export {
   parseModelText,
   type RopeScaling,
 } from './models/config.ts';
+export { type OptimizerShare, optimizerGraph } from './models/edge-graph.ts';
+export { parseModelSpec, parseModelSpecText } from './models/families.ts';
+export { attentionPairs, type ModelFlops, modelFlops } from './models/flops.ts';
+export { formatsOf } from './models/formats.ts';
+export { modelFromFields } from './models/from-fields.ts';
+export type * from './models/graph.ts';
+export { microBatchesInFlight, type PipelineSchedule, SCHEDULES } from './models/in-flight.ts';
+export {
+  type InferenceMemoryOptions,
+  inferenceMemory,
+  kvCacheBytes,
+  kvElements,
+  kvElementsPerToken,
+  kvPositions,
+} from './models/inference-memory.ts';
 export {
   type LayerShard,
   type LayerStep,
@@ -136,9 +188,37 @@ export {
   shardLayer,
   type WeightBlock,
 } from './models/layer.ts';
+export {
+  checkMemory,
+  emptyMemory,
+  type MemoryUse,
+  type PreparedMemory,
+  prepareTrainingMemory,
+  type TrainingMemoryOptions,
+  type TrainingPlan,
+  trainingMemory,
+} from './models/memory.ts';
+export {
+  embeddingGraph,
+  type GraphPart,
+  headGraph,
+  type LayerPhase,
+  layerGraph,
+  modelGraph,
+  partsFlops,
+  stageBytes,
+  stepOf,
+} from './models/model-graph.ts';
+export { type LayerParameters, layerParameters, type ParameterCounts, parameterCounts } from './models/parameters.ts';
+export { findEntryOfAny, findModel, type ModelPreset, modelEntry, modelSpec, models } from './models/presets.ts';
+export { parallelism, rankEdgeParameters } from './models/shard.ts';
+export type * from './models/spec.ts';
+export { kindCounts, layerCount } from './models/spec.ts';
 export { type ParameterCounts, parameterCounts } from './models/parameters.ts';
 export { findEntryOfAny, findModel, type ModelPreset, modelEntry, models } from './models/presets.ts';
+export * from './replay.ts';
 export { chipsReport, entryReport, modelsReport, systemsReport } from './report/catalogue.ts';
+export { collectiveReport } from './report/collective.ts';
 export { significant } from './report/numbers.ts';
 export { runReport } from './report/run.ts';
 export { type Column, table } from './report/table.ts';
@@ -161,6 +241,12 @@ export {
   type Validation,
   validate,
 } from './validation/validate.ts';
+export {
+  type CollectiveOptions,
+  type CollectiveResult,
+  type TimedCollective,
+  timeCollective,
+} from './workloads/collective.ts';
 export {
   type BreakdownRow,
   errorBound,
