@@ -9,7 +9,6 @@ export type { Algorithm, AlgorithmOptions } from './collectives/algorithms/algor
 export { collectiveAlgorithms, collectivesOf } from './collectives/algorithms/registry.ts';
 export { buildSchedule, ringAllReduce, type ScheduleOptions, whyNot } from './collectives/build.ts';
 export { type BusyLink, busiestLinks, type ClockResult, executeClock, type LinkInterval } from './collectives/clock.ts';
-export { reductionErrorBound } from './collectives/error-bound.ts';
 export {
   CollectiveModel,
   type CollectiveTiming,
@@ -17,6 +16,7 @@ export {
   type PlanCost,
 } from './collectives/collective-clock.ts';
 export type { CollectiveCase, CollectiveClock, CollectiveCost, RankGroup } from './collectives/cost.ts';
+export { reductionErrorBound } from './collectives/error-bound.ts';
 export type { Fidelity, ResourceUse } from './collectives/execute.ts';
 export { type Explanation, explainCollective } from './collectives/explain.ts';
 export { algorithmBandwidth, busBandwidth, ringAllReduceTime } from './collectives/formula.ts';
@@ -70,7 +70,7 @@ export type {
   InstructionOf,
   Opcode,
 } from './core/instructions.ts';
-export { type NumericOptions, runProgram } from './core/numeric.ts';
+export { type RunProgramOptions, runProgram } from './core/numeric.ts';
 export { type Operator, type OperatorKind, operatorFlops } from './core/operator.ts';
 export { type LoopNode, type Program, ProgramBuilder, type ProgramNode, tileProgram } from './core/program.ts';
 export {
@@ -214,8 +214,6 @@ export { findEntryOfAny, findModel, type ModelPreset, modelEntry, modelSpec, mod
 export { parallelism, rankEdgeParameters } from './models/shard.ts';
 export type * from './models/spec.ts';
 export { kindCounts, layerCount } from './models/spec.ts';
-export { type ParameterCounts, parameterCounts } from './models/parameters.ts';
-export { findEntryOfAny, findModel, type ModelPreset, modelEntry, models } from './models/presets.ts';
 export * from './replay.ts';
 export { chipsReport, entryReport, modelsReport, systemsReport } from './report/catalogue.ts';
 export { collectiveReport } from './report/collective.ts';
