@@ -54,6 +54,7 @@ export {
   TileView,
   type View,
 } from './core/access.ts';
+export { clockProgram, type Interval, type ProgramOptions, type ProgramTime } from './core/clock.ts';
 export {
   ENGINES,
   type Engine,
@@ -80,6 +81,37 @@ export {
   type SemaphoreWait,
   type StreamStep,
 } from './core/streams.ts';
+export { type NumericOptions, runProgram } from './core/numeric.ts';
+export { type Operator, type OperatorKind, operatorFlops } from './core/operator.ts';
+export type { Implementation, OperandFormat, OperatorCase, OperatorClock, OperatorName } from './core/operator-case.ts';
+export { type OperatorDetail, operatorClock, timeOperator } from './core/operator-clock.ts';
+export { DIMENSION_NAMES, OPERATOR_NAMES, operatorDims } from './core/operator-dims.ts';
+export { operatorProgram } from './core/operator-program.ts';
+export { type LoopNode, type Program, ProgramBuilder, type ProgramNode, tileProgram } from './core/program.ts';
+export { attentionProgram } from './core/programs/attention.ts';
+export type { AttentionOptions } from './core/programs/attention-keys.ts';
+export { dmaCopyProgram, type EmbeddingOptions, embeddingProgram } from './core/programs/copies.ts';
+export { type Conv1dOptions, depthwiseConv1dProgram } from './core/programs/depthwise-conv1d.ts';
+export { ADAMW, type ElementwiseName, elementwiseProgram } from './core/programs/elementwise.ts';
+export { type GatedMlpOptions, gatedMlpProgram } from './core/programs/gated-mlp.ts';
+export { MATMUL_STEPS, type MatmulOptions, type MatmulStep, matmulProgram } from './core/programs/matmul.ts';
+export {
+  loraProgram,
+  matmulNormProgram,
+  matmulSoftmaxProgram,
+  normMatmulProgram,
+} from './core/programs/matmul-fused.ts';
+export { type QuantisedMatmulOptions, quantisedMatmulProgram } from './core/programs/matmul-quantised.ts';
+export { layernormProgram, rmsnormProgram } from './core/programs/norm.ts';
+export { ropeProgram } from './core/programs/rope.ts';
+export {
+  SCAN_STEPS,
+  type ScanStep,
+  type SelectiveScanOptions,
+  selectiveScanProgram,
+} from './core/programs/selective-scan.ts';
+export { softmaxProgram } from './core/programs/softmax.ts';
+export { type TransposeOptions, transposeProgram } from './core/programs/transpose.ts';
 export {
   type ClusterClasses,
   clusterClasses,
@@ -209,14 +241,34 @@ export {
   stageBytes,
   stepOf,
 } from './models/model-graph.ts';
-export { type LayerParameters, layerParameters, type ParameterCounts, parameterCounts } from './models/parameters.ts';
-export { findEntryOfAny, findModel, type ModelPreset, modelEntry, modelSpec, models } from './models/presets.ts';
+export {
+  type LayerParameters,
+  layerParameters,
+  type ParameterCounts,
+  type ParameterCounts,
+  parameterCounts,
+  parameterCounts,
+} from './models/parameters.ts';
+export {
+  findEntryOfAny,
+  findEntryOfAny,
+  findModel,
+  findModel,
+  type ModelPreset,
+  type ModelPreset,
+  modelEntry,
+  modelEntry,
+  modelSpec,
+  models,
+  models,
+} from './models/presets.ts';
 export { parallelism, rankEdgeParameters } from './models/shard.ts';
 export type * from './models/spec.ts';
 export { kindCounts, layerCount } from './models/spec.ts';
 export * from './replay.ts';
 export { chipsReport, entryReport, modelsReport, systemsReport } from './report/catalogue.ts';
 export { collectiveReport } from './report/collective.ts';
+export { kernelReport } from './report/kernel.ts';
 export { significant } from './report/numbers.ts';
 export { runReport } from './report/run.ts';
 export { type Column, table } from './report/table.ts';
@@ -245,6 +297,13 @@ export {
   type TimedCollective,
   timeCollective,
 } from './workloads/collective.ts';
+export {
+  type KernelOptions,
+  type KernelResult,
+  OPERAND_FORMATS,
+  parseOperandFormat,
+  runKernel,
+} from './workloads/kernel.ts';
 export {
   type BreakdownRow,
   errorBound,
