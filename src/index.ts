@@ -73,16 +73,6 @@ export type {
 } from './core/instructions.ts';
 export { type RunProgramOptions, runProgram } from './core/numeric.ts';
 export { type Operator, type OperatorKind, operatorFlops } from './core/operator.ts';
-export { type LoopNode, type Program, ProgramBuilder, type ProgramNode, tileProgram } from './core/program.ts';
-export {
-  type EngineStream,
-  interleave,
-  type SemaphoreSignal,
-  type SemaphoreWait,
-  type StreamStep,
-} from './core/streams.ts';
-export { type NumericOptions, runProgram } from './core/numeric.ts';
-export { type Operator, type OperatorKind, operatorFlops } from './core/operator.ts';
 export type { Implementation, OperandFormat, OperatorCase, OperatorClock, OperatorName } from './core/operator-case.ts';
 export { type OperatorDetail, operatorClock, timeOperator } from './core/operator-clock.ts';
 export { DIMENSION_NAMES, OPERATOR_NAMES, operatorDims } from './core/operator-dims.ts';
@@ -112,6 +102,13 @@ export {
 } from './core/programs/selective-scan.ts';
 export { softmaxProgram } from './core/programs/softmax.ts';
 export { type TransposeOptions, transposeProgram } from './core/programs/transpose.ts';
+export {
+  type EngineStream,
+  interleave,
+  type SemaphoreSignal,
+  type SemaphoreWait,
+  type StreamStep,
+} from './core/streams.ts';
 export {
   type ClusterClasses,
   clusterClasses,
@@ -241,27 +238,8 @@ export {
   stageBytes,
   stepOf,
 } from './models/model-graph.ts';
-export {
-  type LayerParameters,
-  layerParameters,
-  type ParameterCounts,
-  type ParameterCounts,
-  parameterCounts,
-  parameterCounts,
-} from './models/parameters.ts';
-export {
-  findEntryOfAny,
-  findEntryOfAny,
-  findModel,
-  findModel,
-  type ModelPreset,
-  type ModelPreset,
-  modelEntry,
-  modelEntry,
-  modelSpec,
-  models,
-  models,
-} from './models/presets.ts';
+export { type LayerParameters, layerParameters, type ParameterCounts, parameterCounts } from './models/parameters.ts';
+export { findEntryOfAny, findModel, type ModelPreset, modelEntry, modelSpec, models } from './models/presets.ts';
 export { parallelism, rankEdgeParameters } from './models/shard.ts';
 export type * from './models/spec.ts';
 export { kindCounts, layerCount } from './models/spec.ts';
@@ -273,11 +251,7 @@ export { significant } from './report/numbers.ts';
 export { runReport } from './report/run.ts';
 export { type Column, table } from './report/table.ts';
 export { validationReport } from './report/validate.ts';
-export {
-  type CalibrateOptions,
-  type Calibration,
-  calibrate,
-} from './validation/calibrate.ts';
+export { type CalibrateOptions, type Calibration, calibrate } from './validation/calibrate.ts';
 export type * from './validation/measurement.ts';
 export { MEASUREMENT_KINDS } from './validation/measurement.ts';
 export { measurements, parseMeasurements } from './validation/schema.ts';
