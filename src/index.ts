@@ -71,6 +71,7 @@ export type {
   Opcode,
 } from './core/instructions.ts';
 export { type NumericOptions, runProgram } from './core/numeric.ts';
+export { type RunProgramOptions, runProgram } from './core/numeric.ts';
 export { type Operator, type OperatorKind, operatorFlops } from './core/operator.ts';
 export type { Implementation, OperandFormat, OperatorCase, OperatorClock, OperatorName } from './core/operator-case.ts';
 export { type OperatorDetail, operatorClock, timeOperator } from './core/operator-clock.ts';
@@ -101,6 +102,13 @@ export {
 } from './core/programs/selective-scan.ts';
 export { softmaxProgram } from './core/programs/softmax.ts';
 export { type TransposeOptions, transposeProgram } from './core/programs/transpose.ts';
+export {
+  type EngineStream,
+  interleave,
+  type SemaphoreSignal,
+  type SemaphoreWait,
+  type StreamStep,
+} from './core/streams.ts';
 export {
   type ClusterClasses,
   clusterClasses,
