@@ -70,7 +70,7 @@ export type {
   InstructionOf,
   Opcode,
 } from './core/instructions.ts';
-export { type NumericOptions, runProgram } from './core/numeric.ts';
+export { type NumericOptions as ProgramNumericOptions, runProgram } from './core/numeric.ts';
 export { type LoopNode, type Program, ProgramBuilder, type ProgramNode, tileProgram } from './core/program.ts';
 export { type Operator, type OperatorKind, operatorFlops } from './core/operator.ts';
 export {
