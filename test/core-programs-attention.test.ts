@@ -34,7 +34,9 @@ const reference =
   };
 
 const check = (core: typeof v2, options: AttentionOptions) =>
-  expectClose(attentionProgram(core!, options), 'y', reference(options), { roundings: options.dtype === 'f32' ? 100 : 3 });
+  expectClose(attentionProgram(core!, options), 'y', reference(options), {
+    roundings: options.dtype === 'f32' ? 100 : 3,
+  });
 
 describe('prefill', () => {
   for (const dtype of ['bf16', 'f32'] as const) {
@@ -82,7 +84,11 @@ describe('prefill', () => {
 describe('decoding', () => {
   test('one query of each head, keys on the partitions', () => {
     for (const core of [v2, v3, v4]) {
-      for (const [heads, kvHeads] of [[1, 1], [8, 2], [5, 1]] as const) {
+      for (const [heads, kvHeads] of [
+        [1, 1],
+        [8, 2],
+        [5, 1],
+      ] as const) {
         for (const seqKv of [1, 100, 128, 700, 9000]) {
           check(core, { batch: 2, heads, kvHeads, headDim: 64, seqQ: 1, seqKv, causal: true, dtype: 'bf16' });
         }

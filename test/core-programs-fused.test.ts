@@ -1,5 +1,6 @@
 /** Fused matmuls, the gated MLP, quantised matmuls, convolution, scan and copies against float64, over odd sizes. */
 import { describe, expect, test } from 'vitest';
+import { clockProgram } from '../src/core/clock.ts';
 import { dmaCopyProgram, embeddingProgram } from '../src/core/programs/copies.ts';
 import { depthwiseConv1dProgram } from '../src/core/programs/depthwise-conv1d.ts';
 import { gatedMlpProgram } from '../src/core/programs/gated-mlp.ts';
@@ -12,14 +13,13 @@ import {
 import { quantisedMatmulProgram } from '../src/core/programs/matmul-quantised.ts';
 import { NORM_EPSILON } from '../src/core/programs/norm.ts';
 import { SCAN_STEPS, selectiveScanProgram } from '../src/core/programs/selective-scan.ts';
-import { clockProgram } from '../src/core/clock.ts';
 import { findChip } from '../src/hardware/catalog.ts';
 import { expectClose, matmulReference, numbers, runOn } from './program-support.ts';
 
 const [v2, v3, v4] = ['trn1', 'trn2', 'trn3'].map((id) => findChip(id).core!) as [Core, Core, Core];
 type Core = NonNullable<ReturnType<typeof findChip>['core']>;
 
-function rms(x: Float64Array, rows: number, cols: number, gamma: Float64Array): Float64Array {
+function rms(x: Float64Array, cols: number, gamma: Float64Array): Float64Array {
   return x.map((value, i) => {
     const row = x.subarray(Math.floor(i / cols) * cols, (Math.floor(i / cols) + 1) * cols);
     const mean = row.reduce((sum, element) => sum + element * element, 0) / cols;
@@ -43,7 +43,11 @@ describe('fused matmuls', () => {
             program,
             'c',
             ({ a, residual, gamma, b }) => {
-              const x = rms(a!.map((value, i) => value + (residual?.[i] ?? 0)), m, k, gamma!);
+              const x = rms(
+                a!.map((value, i) => value + (residual?.[i] ?? 0)),
+                k,
+                gamma!,
+              );
               return matmulReference((i, p) => x[i * k + p]!, b!, [m, k, n]);
             },
             tolerance,
@@ -59,7 +63,11 @@ describe('fused matmuls', () => {
           'c',
           ({ a, b, residual, gamma }) => {
             const product = matmulReference((i, p) => a![p * m + i]!, b!, [m, k, n]);
-            return rms(product.map((value, i) => value + residual![i]!), m, n, gamma!);
+            return rms(
+              product.map((value, i) => value + residual![i]!),
+              n,
+              gamma!,
+            );
           },
           tolerance,
         );
@@ -109,7 +117,11 @@ describe('fused matmuls', () => {
 
 describe('gated MLP', () => {
   test('token generation and prefill', () => {
-    for (const [rows, hidden, ffn] of [[1, 130, 300], [37, 200, 90], [600, 140, 260]] as const) {
+    for (const [rows, hidden, ffn] of [
+      [1, 130, 300],
+      [37, 200, 90],
+      [600, 140, 260],
+    ] as const) {
       for (const dtype of ['f32', 'bf16'] as const) {
         expectClose(
           gatedMlpProgram(v3, { rows, hidden, ffn, dtype }),
@@ -130,7 +142,11 @@ describe('gated MLP', () => {
 describe('quantised matmuls', () => {
   test('FP8 double row', () => {
     for (const core of [v3, v4]) {
-      for (const [m, k, n] of [[1, 2, 1], [140, 530, 600], [600, 64, 30]] as const) {
+      for (const [m, k, n] of [
+        [1, 2, 1],
+        [140, 530, 600],
+        [600, 64, 30],
+      ] as const) {
         expectClose(
           quantisedMatmulProgram(core, { m, k, n, format: 'fp8', outDtype: 'f32' }),
           'c',
@@ -164,7 +180,10 @@ describe('quantised matmuls', () => {
     const [m, k, n] = [300, 96, 40];
     const program = quantisedMatmulProgram(v4, { m, k, n, format: 'mxfp8', outDtype: 'f32' });
     const ones = Float64Array.from({ length: (k / 32) * n }, () => 1);
-    expectClose(program, 'c', ({ a, b }) => packedReference(a!, b!, [m, k, n], 4), { roundings: 0.5, fill: { bScales: ones } });
+    expectClose(program, 'c', ({ a, b }) => packedReference(a!, b!, [m, k, n], 4), {
+      roundings: 0.5,
+      fill: { bScales: ones },
+    });
   });
 
   test('a core without the format, and a contraction that does not fill a block, are errors', () => {
@@ -186,17 +205,23 @@ function packedReference(
 ): Float64Array {
   const unpacked = new Float64Array(k * n);
   for (let p = 0; p < k; p++) {
-    for (let j = 0; j < n; j++) unpacked[p * n + j] = b[Math.floor(p / packing) * n * packing + j * packing + (p % packing)]!;
+    for (let j = 0; j < n; j++)
+      unpacked[p * n + j] = b[Math.floor(p / packing) * n * packing + j * packing + (p % packing)]!;
   }
-  return matmulReference(
-    (i, p) => a[Math.floor(p / packing) * m * packing + i * packing + (p % packing)]!,
-    unpacked,
-    [m, k, n],
-  );
+  return matmulReference((i, p) => a[Math.floor(p / packing) * m * packing + i * packing + (p % packing)]!, unpacked, [
+    m,
+    k,
+    n,
+  ]);
 }
 
 test('depthwise convolution', () => {
-  for (const [batch, channels, length, taps] of [[1, 1, 1, 1], [2, 130, 50, 4], [1, 5, 4500, 3], [1, 3, 2, 7]] as const) {
+  for (const [batch, channels, length, taps] of [
+    [1, 1, 1, 1],
+    [2, 130, 50, 4],
+    [1, 5, 4500, 3],
+    [1, 3, 2, 7],
+  ] as const) {
     for (const dtype of ['f32', 'bf16'] as const) {
       expectClose(depthwiseConv1dProgram(v2, { batch, channels, length, taps, dtype }), 'y', ({ x, w }) =>
         x!.map((_, at) => {
@@ -216,7 +241,11 @@ test('depthwise convolution', () => {
 describe('selective scan', () => {
   for (const step of SCAN_STEPS) {
     test(step, () => {
-      for (const [batch, channels, seq, state] of [[1, 1, 1, 1], [2, 140, 70, 3], [1, 5, 1100, 4]] as const) {
+      for (const [batch, channels, seq, state] of [
+        [1, 1, 1, 1],
+        [2, 140, 70, 3],
+        [1, 5, 1100, 4],
+      ] as const) {
         const elements = batch * channels * seq;
         expectClose(
           selectiveScanProgram(v2, { batch, channels, seq, state, dtype: 'f32', step }),
@@ -252,7 +281,8 @@ describe('selective scan', () => {
   test('each step of the tutorial is faster than the one before', () => {
     const times = SCAN_STEPS.map(
       (step) =>
-        clockProgram(selectiveScanProgram(v2, { batch: 1, channels: 512, seq: 4096, state: 16, dtype: 'f32', step })).time,
+        clockProgram(selectiveScanProgram(v2, { batch: 1, channels: 512, seq: 4096, state: 16, dtype: 'f32', step }))
+          .time,
     );
     expect(times).toEqual([...times].sort((a, b) => b - a));
   });

@@ -21,7 +21,11 @@ describe('matmul', () => {
 
   for (const step of MATMUL_STEPS) {
     test(`${step}: odd sizes in bf16 and f32`, () => {
-      for (const [m, k, n] of [[1, 1, 1], [130, 257, 515], [300, 140, 1100]] as const) {
+      for (const [m, k, n] of [
+        [1, 1, 1],
+        [130, 257, 515],
+        [300, 140, 1100],
+      ] as const) {
         for (const dtype of ['bf16', 'f32'] as const) {
           expectClose(matmulProgram(v2, { m, k, n, dtype, step }), 'c', product(m, k, n));
         }
@@ -39,7 +43,11 @@ describe('matmul', () => {
       const options = { m: 600, k: 200, n: 100, dtype: 'bf16', layout: 'row-major' } as const;
       expectClose(matmulProgram(core, options), 'c', product(600, 200, 100, false));
       expectClose(matmulProgram(core, { ...options, layout: 'framework' }), 'c', ({ a, b }) =>
-        matmulReference((i, p) => a![i * 200 + p]!, b!.map((_, i) => b![(i % 100) * 200 + Math.floor(i / 100)]!), [600, 200, 100]),
+        matmulReference(
+          (i, p) => a![i * 200 + p]!,
+          b!.map((_, i) => b![(i % 100) * 200 + Math.floor(i / 100)]!),
+          [600, 200, 100],
+        ),
       );
     }
   });
@@ -64,11 +72,12 @@ describe('matmul', () => {
 });
 
 describe('along rows', () => {
-  const byRow = (rows: number, cols: number, f: (row: Float64Array, index: number) => ArrayLike<number>) => (x: Float64Array) => {
-    const y = new Float64Array(rows * cols);
-    for (let i = 0; i < rows; i++) y.set(f(x.subarray(i * cols, (i + 1) * cols), i), i * cols);
-    return y;
-  };
+  const byRow =
+    (rows: number, cols: number, f: (row: Float64Array, index: number) => ArrayLike<number>) => (x: Float64Array) => {
+      const y = new Float64Array(rows * cols);
+      for (let i = 0; i < rows; i++) y.set(f(x.subarray(i * cols, (i + 1) * cols), i), i * cols);
+      return y;
+    };
   const SHAPES = [
     [1, 1],
     [130, 77],
@@ -85,7 +94,9 @@ describe('along rows', () => {
           const sum = powers.reduce((a, b) => a + b, 0);
           return powers.map((value) => value / sum);
         });
-        expectClose(softmaxProgram(core, { rows, cols, dtype: 'f32' }), 'y', ({ x }) => reference(x!), { roundings: 200 });
+        expectClose(softmaxProgram(core, { rows, cols, dtype: 'f32' }), 'y', ({ x }) => reference(x!), {
+          roundings: 200,
+        });
         expectClose(softmaxProgram(core, { rows, cols, dtype: 'bf16' }), 'y', ({ x }) => reference(x!));
       }
     }
@@ -112,7 +123,9 @@ describe('along rows', () => {
             byRow(rows, cols, (row) => {
               const mean = row.reduce((a, b) => a + b, 0) / cols;
               const variance = row.reduce((sum, value) => sum + (value - mean) * (value - mean), 0) / cols;
-              return row.map((value, j) => ((value - mean) / Math.sqrt(variance + NORM_EPSILON)) * gamma![j]! + beta![j]!);
+              return row.map(
+                (value, j) => ((value - mean) / Math.sqrt(variance + NORM_EPSILON)) * gamma![j]! + beta![j]!,
+              );
             })(x!),
           { roundings: 50 },
         );
@@ -121,7 +134,12 @@ describe('along rows', () => {
   });
 
   test('rotary embedding', () => {
-    for (const [rows, cols] of [[1, 2], [3000, 64], [300, 128], [5, 30]] as const) {
+    for (const [rows, cols] of [
+      [1, 2],
+      [3000, 64],
+      [300, 128],
+      [5, 30],
+    ] as const) {
       for (const dtype of ['f32', 'bf16'] as const) {
         expectClose(ropeProgram(v3, { rows, cols, dtype }), 'y', ({ x, cos, sin }) =>
           byRow(rows, cols, (row, i) => {
@@ -139,7 +157,11 @@ describe('along rows', () => {
   });
 
   test('transposes on TensorE and by DMA', () => {
-    for (const [rows, cols] of [[1, 1], [130, 1500], [700, 90]] as const) {
+    for (const [rows, cols] of [
+      [1, 1],
+      [130, 1500],
+      [700, 90],
+    ] as const) {
       const reference = ({ x }: Inputs) => {
         const y = new Float64Array(rows * cols);
         for (let i = 0; i < rows; i++) for (let j = 0; j < cols; j++) y[j * rows + i] = x![i * cols + j]!;
@@ -157,7 +179,12 @@ describe('element by element', () => {
   const silu = (x: number) => x / (1 + Math.exp(-x));
   const gelu = (x: number) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x * x * x)));
   test('add, gelu, silu, swiglu over any number of elements', () => {
-    for (const [rows, cols] of [[1, 1], [3, 50], [128, 1000], [517, 1031]] as const) {
+    for (const [rows, cols] of [
+      [1, 1],
+      [3, 50],
+      [128, 1000],
+      [517, 1031],
+    ] as const) {
       for (const dtype of ['f32', 'bf16'] as const) {
         const program = (op: 'add' | 'gelu' | 'silu' | 'swiglu') => elementwiseProgram(v3, { op, rows, cols, dtype });
         expectClose(program('add'), 'y', ({ a, b }) => a!.map((x, i) => x + b![i]!));

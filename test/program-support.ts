@@ -20,7 +20,10 @@ export function numbers(count: number, seed: number): Float64Array {
 /** Values of each input as the format stores them, by name; `fill` replaces the random numbers of some inputs. */
 export type Inputs = Readonly<Record<string, Float64Array>>;
 
-export function runOn(program: Program, fill: Readonly<Record<string, Float64Array>> = {}): { inputs: Inputs; outputs: Inputs } {
+export function runOn(
+  program: Program,
+  fill: Readonly<Record<string, Float64Array>> = {},
+): { inputs: Inputs; outputs: Inputs } {
   const tensors: Record<string, Tensor> = {};
   const inputs: Record<string, Float64Array> = {};
   program.tensors.forEach(({ name, dtype, shape, role }, i) => {
@@ -45,7 +48,10 @@ export function expectClose(
   program: Program,
   name: string,
   reference: (inputs: Inputs) => Float64Array,
-  { roundings = 2, fill = {} }: { readonly roundings?: number; readonly fill?: Readonly<Record<string, Float64Array>> } = {},
+  {
+    roundings = 2,
+    fill = {},
+  }: { readonly roundings?: number; readonly fill?: Readonly<Record<string, Float64Array>> } = {},
 ): void {
   const { inputs, outputs } = runOn(program, fill);
   const expected = reference(inputs);

@@ -130,7 +130,15 @@ export function compileProgram(
   return { body, elements, queues, latencies };
 }
 
-const NO_TIME: InstructionTiming = { occupancy: 0, service: 0, latency: 0, load: 0, hbmRead: 0, hbmWritten: 0, macs: 0 };
+const NO_TIME: InstructionTiming = {
+  occupancy: 0,
+  service: 0,
+  latency: 0,
+  load: 0,
+  hbmRead: 0,
+  hbmWritten: 0,
+  macs: 0,
+};
 const NOTHING: Linear = { constant: 0, loops: new Int32Array(), factors: new Int32Array() };
 
 function linear({ constant, terms }: Index): Linear {

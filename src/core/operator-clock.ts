@@ -76,7 +76,8 @@ export function timeOperator(
       bound: overhead > seconds ? 'overhead' : boundName(bound, hbmBandwidth, core),
       busy: Object.fromEntries(Object.entries(busy).map(([engine, picoseconds]) => [engine, picoseconds / 1e12])),
       flops: copies * operatorWork(operator).flops,
-      hbmBytes: copies * shares.reduce((sum, share) => sum + share.cores * (share.time.hbmRead + share.time.hbmWritten), 0),
+      hbmBytes:
+        copies * shares.reduce((sum, share) => sum + share.cores * (share.time.hbmRead + share.time.hbmWritten), 0),
     },
     program: slowest.program,
     programTime: slowest.time,
@@ -86,7 +87,8 @@ export function timeOperator(
 }
 
 function programmableCore({ id, core }: ChipSpec): CoreSpec {
-  if (core === null) throw new ModelError('UNSUPPORTED', id, 'expected a chip whose NeuronCores are published, got none');
+  if (core === null)
+    throw new ModelError('UNSUPPORTED', id, 'expected a chip whose NeuronCores are published, got none');
   return core;
 }
 

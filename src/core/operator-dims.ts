@@ -47,7 +47,8 @@ export function operatorDims(op: string, given: Readonly<Record<string, number>>
   const known = DIMENSIONS[expectOneOf('op', op, OPERATOR_NAMES)];
   const names = Object.keys(known);
   const foreign = Object.keys(given).find((name) => !names.includes(name));
-  if (foreign !== undefined) throw new RangeError(`"${foreign}" is no dimension of ${op}; expected ${names.join(', ')}`);
+  if (foreign !== undefined)
+    throw new RangeError(`"${foreign}" is no dimension of ${op}; expected ${names.join(', ')}`);
   const missing = names.filter((name) => known[name] === null && given[name] === undefined);
   if (missing.length > 0) throw new RangeError(`"${missing.join('", "')}" expected for ${op}, got none`);
   const dims: Record<string, number> = {};

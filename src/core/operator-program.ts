@@ -81,7 +81,13 @@ export function operatorProgram(core: CoreSpec, operator: OperatorCase): Program
     case 'matmul-lora':
       return loraProgram(core, { ...product(), rank: dim('rank') });
     case 'gated-mlp':
-      return gatedMlpProgram(core, { rows: dim('rows'), hidden: dim('hidden'), ffn: dim('ffn'), dtype, ...weights(core, operator) });
+      return gatedMlpProgram(core, {
+        rows: dim('rows'),
+        hidden: dim('hidden'),
+        ffn: dim('ffn'),
+        dtype,
+        ...weights(core, operator),
+      });
     case 'attention':
       return attentionProgram(core, {
         batch: operator.dims.batch ?? 1,
@@ -148,7 +154,14 @@ function weights(core: CoreSpec, { dtype, weightDtype = dtype }: OperatorCase): 
 function matmul(
   core: CoreSpec,
   operator: OperatorCase,
-  shape: { readonly m: number; readonly k: number; readonly n: number; readonly dtype: DType; readonly outDtype: DType; readonly batch: number },
+  shape: {
+    readonly m: number;
+    readonly k: number;
+    readonly n: number;
+    readonly dtype: DType;
+    readonly outDtype: DType;
+    readonly batch: number;
+  },
 ): Program {
   const { dtype, weightDtype = dtype, implementation = 'optimised' } = operator;
   if (isBlockScaled(weightDtype) && core.tensor?.mxRows != null && shape.batch === 1) {
@@ -156,7 +169,11 @@ function matmul(
     return quantisedMatmulProgram(core, { ...shape, k, format: 'mxfp8', quantise: !isBlockScaled(dtype) });
   }
   if (isBlockScaled(dtype) || dtype === 'nvfp4') {
-    throw new ModelError('UNSUPPORTED', 'dtype', `expected a format that TensorE of ${core.id} multiplies, got ${dtype}`);
+    throw new ModelError(
+      'UNSUPPORTED',
+      'dtype',
+      `expected a format that TensorE of ${core.id} multiplies, got ${dtype}`,
+    );
   }
   if (dtype === 'fp8' && core.tensor?.fp8Rows != null && shape.batch === 1) {
     return quantisedMatmulProgram(core, { ...shape, k: Math.ceil(shape.k / 2) * 2, format: 'fp8' });

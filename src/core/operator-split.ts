@@ -53,7 +53,9 @@ export function splitOperator(operator: OperatorCase, cores: number): Share[] {
     case 'matmul-add-rmsnorm':
       return along(operator, cores, ['m', TILE]);
     case 'gated-mlp':
-      return (dims.rows ?? 1) >= 2 * TILE * cores ? along(operator, cores, ['rows', TILE]) : along(operator, cores, ['ffn', TILE]);
+      return (dims.rows ?? 1) >= 2 * TILE * cores
+        ? along(operator, cores, ['rows', TILE])
+        : along(operator, cores, ['ffn', TILE]);
     case 'attention':
       return splitAttention(operator, cores);
     case 'selective-scan':
@@ -81,7 +83,12 @@ export function splitOperator(operator: OperatorCase, cores: number): Share[] {
 }
 
 /** Cuts the first dimension, and where it is smaller than the number of cores, the next one with the cores of each part. */
-function along(operator: OperatorCase, cores: number, [name, unit]: readonly [string, number], ...further: (readonly [string, number])[]): Share[] {
+function along(
+  operator: OperatorCase,
+  cores: number,
+  [name, unit]: readonly [string, number],
+  ...further: (readonly [string, number])[]
+): Share[] {
   const size = operator.dims[name] ?? 1;
   const [next, ...rest] = further;
   const units = Math.ceil(size / unit);
@@ -89,7 +96,10 @@ function along(operator: OperatorCase, cores: number, [name, unit]: readonly [st
   return partsOf(size, cores, unit).flatMap(([length, count]) => {
     const share = { ...operator, dims: { ...operator.dims, [name]: length } };
     if (each === 1 || next === undefined) return [{ operator: share, cores: count }];
-    return along(share, each, next, ...rest).map(({ operator: part, cores: used }) => ({ operator: part, cores: used * count }));
+    return along(share, each, next, ...rest).map(({ operator: part, cores: used }) => ({
+      operator: part,
+      cores: used * count,
+    }));
   });
 }
 
@@ -125,14 +135,17 @@ function splitAttention(operator: OperatorCase, cores: number): Share[] {
   });
   const sharing = heads / kvHeads;
   if (kvHeads >= each) {
-    return times(partsOf(kvHeads, each).map(([groups, count]) => ({ operator: withHeads(groups, sharing), cores: count })));
+    return times(
+      partsOf(kvHeads, each).map(([groups, count]) => ({ operator: withHeads(groups, sharing), cores: count })),
+    );
   }
   const perGroup = Math.floor(each / kvHeads);
   return times(
     partsOf(sharing, perGroup).flatMap(([share, count]) => {
       const left = Math.floor(perGroup / Math.min(perGroup, sharing));
       const part = withHeads(1, share);
-      const pieces = seqQ >= TILE ? along(left > 1 ? spread(part) : part, left, ['seqQ', TILE]) : along(part, left, ['seqKv', TILE]);
+      const pieces =
+        seqQ >= TILE ? along(left > 1 ? spread(part) : part, left, ['seqQ', TILE]) : along(part, left, ['seqKv', TILE]);
       return pieces.map(({ operator: piece, cores: used }) => ({
         operator: piece,
         cores: used * count * kvHeads,

@@ -8,7 +8,9 @@ const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 /** Report of `trnsim kernel`. */
 export function kernelReport(result: KernelResult): string {
   const { op, dims, dtype, chip, cores, program, engines } = result;
-  const shape = Object.entries(dims).map(([name, size]) => `${name} ${size}`).join(', ');
+  const shape = Object.entries(dims)
+    .map(([name, size]) => `${name} ${size}`)
+    .join(', ');
   const where = program === null ? chip : `${cores} core${cores === 1 ? '' : 's'} of ${chip}`;
   const chosen = result.isDefaultCores && program !== null ? ' (one logical core; --cores takes more)' : '';
   const totals: (readonly [string, string])[] = [
@@ -25,7 +27,10 @@ export function kernelReport(result: KernelResult): string {
       .map(([part, ns]) => `${part} ${percent(ns / result.timeNs)}`);
     totals.push(
       ['critical path', path.join(', ')],
-      ['program', `${program.name}: ${program.instructions} instructions on a core, ${program.folded} of them replayed`],
+      [
+        'program',
+        `${program.name}: ${program.instructions} instructions on a core, ${program.folded} of them replayed`,
+      ],
       ['on chip', `${formatBytes(program.sbufBytes)} of SBUF, ${program.psumBanks} PSUM banks`],
     );
   }

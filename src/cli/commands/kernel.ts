@@ -46,7 +46,9 @@ function run(op: string, flags: KernelFlags & Readonly<Record<string, unknown>>)
     op,
     dims,
     dtype: parseOperandFormat('dtype', flags.dtype),
-    chip: isPath(flags.chip) ? chipFromJson(parseJson(readTextFile(flags.chip), flags.chip), flags.chip) : findChip(flags.chip),
+    chip: isPath(flags.chip)
+      ? chipFromJson(parseJson(readTextFile(flags.chip), flags.chip), flags.chip)
+      : findChip(flags.chip),
     ...(weightDtype !== undefined && { weightDtype: parseOperandFormat('weight-dtype', weightDtype) }),
     ...(outDtype !== undefined && { outDtype: parseOperandFormat('out-dtype', outDtype) }),
     ...(cores !== undefined && { cores }),
@@ -85,6 +87,9 @@ export function addKernelCommand(program: Command): void {
     .option('--json', 'print one JSON document');
   for (const name of DIMENSION_NAMES) command.option(`--${kebab(name)} <n>`, 'a dimension', wholeNumber);
   command
-    .addHelpText('after', '\nExample: trnsim kernel matmul --m 4096 --k 8192 --n 8192 --dtype bf16 --chip trn1 --cores 1')
+    .addHelpText(
+      'after',
+      '\nExample: trnsim kernel matmul --m 4096 --k 8192 --n 8192 --dtype bf16 --chip trn1 --cores 1',
+    )
     .action(run);
 }

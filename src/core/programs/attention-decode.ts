@@ -13,7 +13,18 @@ import type { CoreSpec } from '../../hardware/spec.ts';
 import { Index, type TileView } from '../access.ts';
 import type { ProgramBuilder } from '../program.ts';
 import { type KeyGroup, keyGroups, loadValues } from './attention-keys.ts';
-import { evacuate, groupsOf, loadPanel, type Matrix, MOVING, P, panelTile, part, sbufBudget, transposedDtype } from './matrix.ts';
+import {
+  evacuate,
+  groupsOf,
+  loadPanel,
+  type Matrix,
+  MOVING,
+  P,
+  panelTile,
+  part,
+  sbufBudget,
+  transposedDtype,
+} from './matrix.ts';
 import { exponentials, LOWEST } from './softmax.ts';
 
 const SECTION = 4096;
@@ -81,7 +92,9 @@ export function writeDecode(nc: ProgramBuilder, count: number, operandsOf: (head
     nc.tiles(d, P, (column, columns, g) => {
       const bank = psumQ.rows(0, columns).columns(0, queries);
       nc.transpose(bank, tile.columns(column, columns));
-      nc.activation(panelTile(qT.slot(head), queries, g, columns, 0, queries), 'copy', bank, { scale: 1 / Math.sqrt(d) });
+      nc.activation(panelTile(qT.slot(head), queries, g, columns, 0, queries), 'copy', bank, {
+        scale: 1 / Math.sqrt(d),
+      });
     });
     const [score, power, scalar] = [scores.slot(head), powers.slot(head), scalars.slot(head)];
     // The last group may leave partitions without a key.
@@ -93,7 +106,9 @@ export function writeDecode(nc: ProgramBuilder, count: number, operandsOf: (head
       const bank = psum.slot(turn);
       section.groups.forEach((group, g) => {
         nc.tiles(d, P, (_row, height, i) => {
-          const stationary = k.rows(0, height).access(i.times(length).plus(group.first), [[group.step, group.partitions]]);
+          const stationary = k
+            .rows(0, height)
+            .access(i.times(length).plus(group.first), [[group.step, group.partitions]]);
           const moving = panelTile(qT.slot(head), queries, i, height, 0, queries);
           const out = bank.rows(0, group.partitions).access(g, [[section.groups.length, queries]]);
           nc.matmul(out, stationary, moving, { accumulate: [i] });
@@ -105,7 +120,11 @@ export function writeDecode(nc: ProgramBuilder, count: number, operandsOf: (head
     for (let r = 0; r < queries; r++) {
       const [max, negated, sum] = [r, queries + r, 2 * queries + r].map((column) => scalar.columns(column, 1));
       const ofQuery = [r * tiles, tiles] as const;
-      exponentials(nc, power.columns(...ofQuery), score.columns(...ofQuery), { max: max!, negated: negated!, sum: sum! });
+      exponentials(nc, power.columns(...ofQuery), score.columns(...ofQuery), {
+        max: max!,
+        negated: negated!,
+        sum: sum!,
+      });
     }
     const total = psumTotal.rows(0, queries);
     nc.matmul(total, scalar.columns(2 * queries, queries), ones);
@@ -137,7 +156,10 @@ function copyScores(
 ): void {
   const copy = (partitions: number, from: number, count: number) => {
     const at = (view: TileView, start: number, step: number) =>
-      view.rows(0, partitions).access(start, [[step, queries], [1, count]]);
+      view.rows(0, partitions).access(start, [
+        [step, queries],
+        [1, count],
+      ]);
     evacuate(nc, at(score, tile + from, tiles), at(bank, from, groups.length), turn);
   };
   const isPartial = groups.at(-1)!.partitions < P;

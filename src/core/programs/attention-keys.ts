@@ -5,8 +5,9 @@
  * the sum runs over all of them: partition p takes J neighbouring rows of V, so that a DMA descriptor is J rows long, and
  * group j of a section holds the keys j, j + J, j + 2 J ...
  */
-import { HbmView, type Index, type TileView } from '../access.ts';
+
 import type { DType } from '../../kernels/dtype.ts';
+import { HbmView, type Index, type TileView } from '../access.ts';
 import type { ProgramBuilder } from '../program.ts';
 import { type Matrix, P } from './matrix.ts';
 
@@ -73,6 +74,7 @@ export function loadValues(
 /** @throws RangeError for heads that do not divide into groups, or a causal mask that leaves queries without keys */
 export function checkAttention({ heads, kvHeads, seqQ, seqKv, causal = false, headDim }: AttentionOptions): void {
   if (heads % kvHeads !== 0) throw new RangeError(`"kvHeads" expected a divisor of ${heads} heads, got ${kvHeads}`);
-  if (causal && seqQ > seqKv) throw new RangeError(`"seqQ" expected at most seqKv = ${seqKv} in causal attention, got ${seqQ}`);
+  if (causal && seqQ > seqKv)
+    throw new RangeError(`"seqQ" expected at most seqKv = ${seqKv} in causal attention, got ${seqQ}`);
   if (headDim > 512) throw new RangeError(`"headDim" expected at most 512, a PSUM bank, got ${headDim}`);
 }

@@ -6,7 +6,7 @@
  */
 import type { CoreSpec } from '../../hardware/spec.ts';
 import type { DType } from '../../kernels/dtype.ts';
-import { HbmView, Index } from '../access.ts';
+import { HbmView, type Index } from '../access.ts';
 import { type Program, tileProgram } from '../program.ts';
 import { chunks } from './elementwise.ts';
 import { bytesOf, matrixOf, P, part } from './matrix.ts';
@@ -52,7 +52,10 @@ export function embeddingProgram(core: CoreSpec, { rows, cols, dtype, stride = 1
       nc.tiles(cols, width, (column, columns, j) => {
         const data = tile.slot(i.plus(j)).rows(0, count).columns(0, columns);
         // A descriptor for each row, as a gather has, however the rows follow each other in the table.
-        nc.dmaCopy(data, new HbmView(table, row.times(stride * cols).plus(column), stride * cols, count, [[1, columns]]));
+        nc.dmaCopy(
+          data,
+          new HbmView(table, row.times(stride * cols).plus(column), stride * cols, count, [[1, columns]]),
+        );
         nc.dmaCopy(part(y, [row, count], [column, columns]), data);
       });
     });

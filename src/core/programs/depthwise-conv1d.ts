@@ -20,7 +20,10 @@ export interface Conv1dOptions {
 const PIECE = 2048;
 
 /** Inputs `x` [batch, channels, length], `w` [channels, taps], output `y` as `x`. */
-export function depthwiseConv1dProgram(core: CoreSpec, { batch, channels, length, taps, dtype }: Conv1dOptions): Program {
+export function depthwiseConv1dProgram(
+  core: CoreSpec,
+  { batch, channels, length, taps, dtype }: Conv1dOptions,
+): Program {
   return tileProgram('depthwise-conv1d', core, (nc) => {
     const x = nc.input('x', dtype, [batch, channels, length]);
     const w = matrixOf(nc.input('w', dtype, [channels, taps]));

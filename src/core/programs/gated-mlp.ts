@@ -9,10 +9,10 @@
  */
 import type { CoreSpec } from '../../hardware/spec.ts';
 import type { DType } from '../../kernels/dtype.ts';
-import { type Program, type ProgramBuilder, tileProgram } from '../program.ts';
 import type { Index, TileView } from '../access.ts';
+import { type Program, type ProgramBuilder, tileProgram } from '../program.ts';
 import { writeMatmul } from './matmul.ts';
-import { panelFits, PANEL_ROWS, panelRows, streamMatmul } from './matmul-panel.ts';
+import { PANEL_ROWS, panelFits, panelRows, streamMatmul } from './matmul-panel.ts';
 import { bytesOf, groupsOf, loadPanel, type Matrix, matrixOf, P, panelTile, part, sbufBudget } from './matrix.ts';
 
 export interface GatedMlpOptions {
@@ -25,7 +25,10 @@ export interface GatedMlpOptions {
 }
 
 /** Inputs `xT` [hidden, rows], `gate` and `up` [hidden, ffn], `down` [ffn, hidden], output `y` [rows, hidden]. */
-export function gatedMlpProgram(core: CoreSpec, { rows, hidden, ffn, dtype, weightDtype = dtype }: GatedMlpOptions): Program {
+export function gatedMlpProgram(
+  core: CoreSpec,
+  { rows, hidden, ffn, dtype, weightDtype = dtype }: GatedMlpOptions,
+): Program {
   return tileProgram('gated-mlp', core, (nc) => {
     const xT = matrixOf(nc.input('xT', dtype, [hidden, rows]));
     const gate = matrixOf(nc.input('gate', weightDtype, [hidden, ffn]));
@@ -36,7 +39,9 @@ export function gatedMlpProgram(core: CoreSpec, { rows, hidden, ffn, dtype, weig
     if (isShort) {
       const panel = nc.sbuf('hT', dtype, P, groupsOf(ffn) * rows);
       nc.scope(() => {
-        writeGated(nc, { xT, gate, up }, (h, group) => nc.copy(panelTile(panel, rows, group, h.partitions, 0, rows), h, 'GpSimdE'));
+        writeGated(nc, { xT, gate, up }, (h, group) =>
+          nc.copy(panelTile(panel, rows, group, h.partitions, 0, rows), h, 'GpSimdE'),
+        );
       });
       nc.scope(() => streamMatmul(nc, { panel, width: rows, rows, b: [down] }, y));
       return;
@@ -68,7 +73,9 @@ function writeGated(
   const width = panelRows(nc.core, hidden, rows, dtype);
   const columns = weightColumns(nc.core, hidden, gate.columns, dtype);
   const panels = nc.sbuf('xT', dtype, P, groupsOf(hidden) * width);
-  const [gates, ups] = ['gate', 'up'].map((name) => nc.sbuf(name, gate.tensor.dtype, P, groupsOf(hidden) * columns, { slots: 2 }));
+  const [gates, ups] = ['gate', 'up'].map((name) =>
+    nc.sbuf(name, gate.tensor.dtype, P, groupsOf(hidden) * columns, { slots: 2 }),
+  );
   const work = nc.sbuf('silu', 'f32', P, width, { slots: 2 });
   const results = nc.sbuf('h', dtype, P, width, { slots: 4 });
   const [psumGate, psumUp] = ['gate', 'up'].map((name) => nc.psum(name, P, width, { slots: 2 }));
@@ -81,7 +88,10 @@ function writeGated(
       loadPanel(nc, u, columns, up, [0, hidden], [f0, fl]);
       nc.tiles(fl, P, (column, height, t) => {
         const [sumGate, sumUp] = [psumGate!, psumUp!].map((psum) => psum.slot(t).rows(0, height).columns(0, length));
-        for (const [sum, weights] of [[sumGate!, g], [sumUp!, u]] as const) {
+        for (const [sum, weights] of [
+          [sumGate!, g],
+          [sumUp!, u],
+        ] as const) {
           nc.tiles(hidden, P, (_row, depth, k) => {
             const stationary = panelTile(weights, columns, k, depth, column, height);
             const moving = panelTile(panels, width, k, depth, 0, length);

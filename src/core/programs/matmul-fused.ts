@@ -13,7 +13,19 @@ import type { Index, TileView } from '../access.ts';
 import { type Program, type ProgramBuilder, tileProgram } from '../program.ts';
 import type { MatmulShape } from './matmul.ts';
 import { panelRows, streamMatmul } from './matmul-panel.ts';
-import { broadcastRow, evacuate, groupsOf, loadPanel, type Matrix, MOVING, matrixOf, P, panelTile, part, transposedDtype } from './matrix.ts';
+import {
+  broadcastRow,
+  evacuate,
+  groupsOf,
+  loadPanel,
+  type Matrix,
+  MOVING,
+  matrixOf,
+  P,
+  panelTile,
+  part,
+  transposedDtype,
+} from './matrix.ts';
 import { epsilonTile, NORM_EPSILON } from './norm.ts';
 import { exponentials } from './softmax.ts';
 import { transposeIntoPanel } from './transpose.ts';
@@ -116,7 +128,15 @@ export function matmulNormProgram(core: CoreSpec, { m, k, n, dtype, outDtype = d
     nc.dmaCopy(scale, broadcastRow(gamma, 0, [0, n], P));
     overPanels(nc, aT, rows, groupsOf(k), (panel, m0, ml) => {
       const finish = (sum: TileView, row: number, height: number, column: Index, columns: number, turn: number) =>
-        evacuate(nc, held.slot(row / P).rows(0, height).columns(column, columns), sum, turn);
+        evacuate(
+          nc,
+          held
+            .slot(row / P)
+            .rows(0, height)
+            .columns(column, columns),
+          sum,
+          turn,
+        );
       streamMatmul(nc, { panel, width: rows, rows: ml, b: [b], finish });
       nc.tiles(ml, P, (row, height, t) => {
         const sum = held.slot(t).rows(0, height);
@@ -147,11 +167,21 @@ export function matmulSoftmaxProgram(
       nc.scope(() => {
         overPanels(nc, matrixOf(a, i), rows, groupsOf(k), (panel, m0, ml) => {
           const finish = (sum: TileView, row: number, height: number, column: Index, columns: number, turn: number) =>
-            evacuate(nc, held.slot(row / P).rows(0, height).columns(column, columns), sum, turn);
+            evacuate(
+              nc,
+              held
+                .slot(row / P)
+                .rows(0, height)
+                .columns(column, columns),
+              sum,
+              turn,
+            );
           streamMatmul(nc, { panel, width: rows, rows: ml, b: [matrixOf(b, i)], finish });
           nc.tiles(ml, P, (row, height, t) => {
             const [sum, out] = [held.slot(t).rows(0, height), result.rows(0, height)];
-            const [max, negated, total, inverse] = [0, 1, 2, 3].map((j) => scalars.slot(t).rows(0, height).columns(j, 1));
+            const [max, negated, total, inverse] = [0, 1, 2, 3].map((j) =>
+              scalars.slot(t).rows(0, height).columns(j, 1),
+            );
             nc.tensorReduce(max!, 'max', sum);
             nc.tensorScalar(negated!, max!, 'multiply', -1);
             exponentials(nc, sum, sum, { max: max!, negated: negated!, sum: total! });

@@ -93,7 +93,10 @@ export function streamMatmul(
         const slot = rhs.slot(j.times(chunks).plus(i).plus(turns[part]!));
         loadPanel(nc, slot, wide, matrix, [k0, kl], [n0, nl]);
         nc.tiles(kl, P, (_row, height, t) => {
-          const group = i.times(depth / P).plus(t).plus(begin[part]!);
+          const group = i
+            .times(depth / P)
+            .plus(t)
+            .plus(begin[part]!);
           each((tile, strip, sum, tileRows, columns) => {
             const stationary = panelTile(panel, width, group, height, tile * P, tileRows);
             const moving = panelTile(slot, wide, t, height, strip * MOVING, columns);
@@ -106,7 +109,15 @@ export function streamMatmul(
       finish?.(sum, tile * P, tileRows, n0.plus(strip * MOVING), columns, tile + strip);
       if (out !== null) {
         const turn = j.times(tiles).plus(tile);
-        evacuate(nc, out.slot(turn).rows(0, tileRows).columns(strip * MOVING, columns), sum, tile + strip);
+        evacuate(
+          nc,
+          out
+            .slot(turn)
+            .rows(0, tileRows)
+            .columns(strip * MOVING, columns),
+          sum,
+          tile + strip,
+        );
       }
     });
     if (c === undefined || out === null) return;

@@ -71,7 +71,10 @@ export function quantisedMatmulProgram(core: CoreSpec, options: QuantisedMatmulO
         const source = part(a, [k0, kl], [m0.times(packing), ml * packing]);
         const scales = panelScales?.rows(0, scalesOf(kl)).columns(g.times(rows), ml);
         if (raw && scales) {
-          const wide = raw.slot(g).rows(0, kl).columns(0, ml * packing);
+          const wide = raw
+            .slot(g)
+            .rows(0, kl)
+            .columns(0, ml * packing);
           nc.dmaCopy(wide, source);
           nc.quantizeMx(tile, scales, wide);
         } else nc.dmaCopy(tile, source);
@@ -85,7 +88,10 @@ export function quantisedMatmulProgram(core: CoreSpec, options: QuantisedMatmulO
         };
         nc.tiles(packed, P, (k0, kl, g) => {
           const turn = j.times(groups).plus(g);
-          const moving = streamed.slot(turn).rows(0, kl).columns(0, nl * packing);
+          const moving = streamed
+            .slot(turn)
+            .rows(0, kl)
+            .columns(0, nl * packing);
           nc.dmaCopy(moving, part(b, [k0, kl], [n0.times(packing), nl * packing]));
           const movingScales = streamedScales?.slot(turn).rows(0, scalesOf(kl)).columns(0, nl);
           if (movingScales && bScales) nc.dmaCopy(movingScales, scaleBlock(bScales, g, kl, n0, nl));

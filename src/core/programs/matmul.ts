@@ -16,9 +16,9 @@ import type { CoreSpec } from '../../hardware/spec.ts';
 import type { DType } from '../../kernels/dtype.ts';
 import type { HbmTensor } from '../access.ts';
 import { type Program, type ProgramBuilder, tileProgram } from '../program.ts';
-import { evacuate, groupsOf, loadPanel, type Matrix, MOVING, matrixOf, P, panelTile, part } from './matrix.ts';
 import { writeBlockedMatmul } from './matmul-blocked.ts';
 import { PANEL_ROWS, panelFits, streamMatmul } from './matmul-panel.ts';
+import { evacuate, groupsOf, loadPanel, type Matrix, MOVING, matrixOf, P, panelTile, part } from './matrix.ts';
 import { writeTranspose } from './transpose.ts';
 
 export type MatmulStep = 'tiled' | 'hoisted' | 'blocked-free' | 'blocked';
@@ -55,7 +55,17 @@ export interface MatmulOptions extends MatmulShape {
 
 /** Inputs `a` and `b`, oriented as `layout` says, output `c` [M, N]; with a batch all have one more dimension, the first. */
 export function matmulProgram(core: CoreSpec, options: MatmulOptions): Program {
-  const { m, k, n, dtype, outDtype = dtype, weightDtype = dtype, step = 'blocked', layout = 'kernel', batch = 1 } = options;
+  const {
+    m,
+    k,
+    n,
+    dtype,
+    outDtype = dtype,
+    weightDtype = dtype,
+    step = 'blocked',
+    layout = 'kernel',
+    batch = 1,
+  } = options;
   return tileProgram(`matmul ${step}`, core, (nc) => {
     const lead = batch > 1 ? [batch] : [];
     const [turnsA, turnsB] = [layout !== 'kernel', layout === 'framework'];
@@ -165,7 +175,10 @@ function writeBlockedFree(nc: ProgramBuilder, { aT, b, c }: MatmulOperands): voi
       });
       for (const { strip, column, columns } of strips) {
         nc.tiles(k, P, (k0, kl, i) => {
-          const moving = rhs.slot(i.plus(strip * groups)).rows(0, kl).columns(0, columns);
+          const moving = rhs
+            .slot(i.plus(strip * groups))
+            .rows(0, kl)
+            .columns(0, columns);
           nc.dmaCopy(moving, part(b, [k0, kl], [n0.plus(column), columns]));
         });
       }
@@ -174,7 +187,10 @@ function writeBlockedFree(nc: ProgramBuilder, { aT, b, c }: MatmulOperands): voi
           const slot = r.times(2).plus(strip);
           const sum = psum.slot(slot).rows(0, rows).columns(0, columns);
           nc.tiles(k, P, (_k0, kl, i) => {
-            const moving = rhs.slot(i.plus(strip * groups)).rows(0, kl).columns(0, columns);
+            const moving = rhs
+              .slot(i.plus(strip * groups))
+              .rows(0, kl)
+              .columns(0, columns);
             nc.matmul(sum, panelTile(lhs, blockM, i, kl, row, rows), moving, { accumulate: [i] });
           });
           const result = out.slot(slot).rows(0, rows).columns(0, columns);

@@ -96,7 +96,13 @@ export function layernormProgram(core: CoreSpec, { rows, cols, dtype, epsilon = 
         },
         prepare: (height, tile) => {
           const moment = moments.slot(tile).rows(0, height);
-          nc.bnAggregate(moment, statistics.slot(tile).rows(0, height).columns(0, used * STATS));
+          nc.bnAggregate(
+            moment,
+            statistics
+              .slot(tile)
+              .rows(0, height)
+              .columns(0, used * STATS),
+          );
           nc.activation(root.slot(tile).rows(0, height), 'rsqrt', moment.columns(1, 1), { bias: bias.rows(0, height) });
         },
         finish: (result, data, height, tile, begin) => {

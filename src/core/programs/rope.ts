@@ -36,13 +36,21 @@ export function ropeProgram(core: CoreSpec, { rows, cols, dtype }: RowOptions): 
           [cols, each],
           [1, half],
         ]);
-      const whole = (tile: TileView, width: number) => tile.slot(turn).rows(0, partitions).columns(0, each * width);
+      const whole = (tile: TileView, width: number) =>
+        tile
+          .slot(turn)
+          .rows(0, partitions)
+          .columns(0, each * width);
       const [xs, ys] = [whole(data, cols), whole(result, cols)];
       const [c, s] = tables.map((tile) => whole(tile, half)) as [TileView, TileView];
       nc.dmaCopy(xs, rowsOf(x, cols));
       nc.dmaCopy(c, rowsOf(cos, half));
       nc.dmaCopy(s, rowsOf(sin, half));
-      const scratch = (i: number) => work.slot(turn.times(4).plus(i)).rows(0, partitions).columns(0, each * half);
+      const scratch = (i: number) =>
+        work
+          .slot(turn.times(4).plus(i))
+          .rows(0, partitions)
+          .columns(0, each * half);
       const [x1, x2] = [halfOf(xs, 0), halfOf(xs, 1)];
       nc.tensorTensor(scratch(0), x1, 'multiply', c);
       nc.tensorTensor(scratch(1), x2, 'multiply', s);

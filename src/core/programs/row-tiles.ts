@@ -43,7 +43,10 @@ export function rowTiles(
   const loads = pieces === 1 ? 1 : 2 * pieces;
   nc.tiles(x.rows, P, (row, rows, tile) => {
     const load = (begin: Index, length: number, at: Index, pass: number): TileView => {
-      const turn = tile.times(loads).plus(at).plus(pass * pieces);
+      const turn = tile
+        .times(loads)
+        .plus(at)
+        .plus(pass * pieces);
       const data = input.slot(turn).rows(0, rows).columns(0, length);
       nc.dmaCopy(data, part(x, [row, rows], [begin, length]));
       return data;

@@ -15,7 +15,7 @@ import type { CoreSpec } from '../../hardware/spec.ts';
 import type { DType } from '../../kernels/dtype.ts';
 import { Index, type TileView } from '../access.ts';
 import { type Program, tileProgram } from '../program.ts';
-import { bytesOf, broadcastRow, matrixOf, P, part, sbufBudget } from './matrix.ts';
+import { broadcastRow, bytesOf, matrixOf, P, part, sbufBudget } from './matrix.ts';
 
 export type ScanStep = 'naive' | 'reordered' | 'tiled';
 export const SCAN_STEPS: readonly ScanStep[] = ['naive', 'reordered', 'tiled'];

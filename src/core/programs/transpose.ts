@@ -40,10 +40,7 @@ export function writeTranspose(nc: ProgramBuilder, x: Matrix, y: Matrix): void {
       nc.tiles(x.columns, BLOCK_COLUMNS, (c0, cl, j) => {
         const turn = i.plus(j).times(4);
         nc.tiles(rl, P, (row, rows, t) => {
-          nc.dmaCopy(
-            raw.slot(turn.plus(t)).rows(0, rows).columns(0, cl),
-            part(x, [r0.plus(row), rows], [c0, cl]),
-          );
+          nc.dmaCopy(raw.slot(turn.plus(t)).rows(0, rows).columns(0, cl), part(x, [r0.plus(row), rows], [c0, cl]));
         });
         nc.tiles(cl, P, (column, columns, t) => {
           const bank = psum.slot(t).rows(0, columns);
