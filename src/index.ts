@@ -70,6 +70,7 @@ export type {
   InstructionOf,
   Opcode,
 } from './core/instructions.ts';
+export { type RunProgramOptions, runProgram } from './core/numeric.ts';
 export { type NumericOptions as ProgramNumericOptions, runProgram } from './core/numeric.ts';
 export { type LoopNode, type Program, ProgramBuilder, type ProgramNode, tileProgram } from './core/program.ts';
 export { type Operator, type OperatorKind, operatorFlops } from './core/operator.ts';
@@ -102,6 +103,13 @@ export {
 } from './core/programs/selective-scan.ts';
 export { softmaxProgram } from './core/programs/softmax.ts';
 export { type TransposeOptions, transposeProgram } from './core/programs/transpose.ts';
+export {
+  type EngineStream,
+  interleave,
+  type SemaphoreSignal,
+  type SemaphoreWait,
+  type StreamStep,
+} from './core/streams.ts';
 export {
   type ClusterClasses,
   clusterClasses,
