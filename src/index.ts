@@ -71,8 +71,6 @@ export type {
   Opcode,
 } from './core/instructions.ts';
 export { type RunProgramOptions, runProgram } from './core/numeric.ts';
-export { type NumericOptions as ProgramNumericOptions, runProgram } from './core/numeric.ts';
-export { type LoopNode, type Program, ProgramBuilder, type ProgramNode, tileProgram } from './core/program.ts';
 export { type Operator, type OperatorKind, operatorFlops } from './core/operator.ts';
 export type { Implementation, OperandFormat, OperatorCase, OperatorClock, OperatorName } from './core/operator-case.ts';
 export { type OperatorDetail, operatorClock, timeOperator } from './core/operator-clock.ts';

@@ -16,11 +16,22 @@
  * see: Dao et al., FlashAttention, arXiv:2205.14135; Neuron nki/kernels flash_fwd, whose layouts these are.
  */
 import type { CoreSpec } from '../../hardware/spec.ts';
-import { Index, type TileView } from '../access.ts';
+import type { Index, TileView } from '../access.ts';
 import { type Program, type ProgramBuilder, tileProgram } from '../program.ts';
 import { decodeFits, writeDecode } from './attention-decode.ts';
 import { type AttentionOptions, checkAttention, keyGroups, loadValues } from './attention-keys.ts';
-import { evacuate, groupsOf, loadPanel, type Matrix, MOVING, matrixOf, P, panelTile, part, transposedDtype } from './matrix.ts';
+import {
+  evacuate,
+  groupsOf,
+  loadPanel,
+  type Matrix,
+  MOVING,
+  matrixOf,
+  P,
+  panelTile,
+  part,
+  transposedDtype,
+} from './matrix.ts';
 import { exponentials, LOWEST } from './softmax.ts';
 
 const SECTION = 1024;
@@ -99,7 +110,9 @@ export function causalBands(seqQ: number, seqKv: number, window: number): Band[]
     // Keys that all queries of the band see: from where the last one's window begins, to where the first one stands.
     const diagonal = Math.max(from, down(shift + row + 1));
     const edge = Math.min(to, Math.ceil(Math.max(0, to - window) / P) * P);
-    const cuts = [...new Set([from, Math.min(edge, to), diagonal, to])].filter((cut) => cut >= from).sort((a, b) => a - b);
+    const cuts = [...new Set([from, Math.min(edge, to), diagonal, to])]
+      .filter((cut) => cut >= from)
+      .sort((a, b) => a - b);
     const ranges = cuts.slice(1).map((end, i) => ({
       from: cuts[i]!,
       to: end,
@@ -220,7 +233,10 @@ function flash(
     const max = state.columns(MAX, 1);
     if (nc.core.exponentialSpeedup !== null) nc.tensorScalar(max, lower!, 'multiply', -1);
     sources.forEach((source, b) => {
-      const power = powers.slot(t * BLOCKS + b).rows(0, rows).columns(0, source.length);
+      const power = powers
+        .slot(t * BLOCKS + b)
+        .rows(0, rows)
+        .columns(0, source.length);
       exponentials(nc, power, source, { max, negated: lower!, sum: partial.columns(b, 1) });
     });
     const held = sums.slot(t).rows(0, rows);
@@ -230,7 +246,10 @@ function flash(
   /** P^T, 128 keys at a time. */
   const turn = ({ t, rows, keys: count, masks }: QueryTile) => {
     blocksOf(count).forEach((columns, b) => {
-      const power = powers.slot(t * BLOCKS + b).rows(0, rows).columns(0, columns);
+      const power = powers
+        .slot(t * BLOCKS + b)
+        .rows(0, rows)
+        .columns(0, columns);
       const groups = keyGroups(columns, masks.isInterleaved);
       const [bank, pT] = [psumTurned.slot(b), turned.slot(t * BLOCKS + b)];
       groups.forEach(({ partitions, first, step }, g) => {
@@ -254,7 +273,10 @@ function flash(
     const o = psumO.slot(t).rows(0, rows);
     blocksOf(count).forEach((columns, b) => {
       keyGroups(columns, masks.isInterleaved).forEach(({ partitions }, g) => {
-        const stationary = turned.slot(t * BLOCKS + b).rows(0, partitions).columns(g * P, rows);
+        const stationary = turned
+          .slot(t * BLOCKS + b)
+          .rows(0, partitions)
+          .columns(g * P, rows);
         const moving = v.rows(0, partitions).columns(((b * MOVING) / P + g) * d, d);
         nc.matmul(o, stationary, moving, { accumulate: b + g > 0 });
       });
@@ -294,7 +316,12 @@ function flash(
               keys: isCut ? Math.min(length, shift + row + t * P + height - from - k0.constant) : length,
               masks: {
                 diagonal: isDiagonal ? position.plus(key.times(-1)) : null,
-                edge: isWindowEdge ? position.times(-1).plus(key).plus(window - 1) : null,
+                edge: isWindowEdge
+                  ? position
+                      .times(-1)
+                      .plus(key)
+                      .plus(window - 1)
+                  : null,
                 isInterleaved: !isCut,
               },
             };
