@@ -23,8 +23,8 @@ export { circularPairs, stridedGroups } from './collectives/groups.ts';
 export {
   type CollectiveRunOptions,
   executeNumeric,
-  type NumericOptions,
   type Reduction,
+  type ReductionOptions,
   runCollective,
 } from './collectives/numeric.ts';
 export { type CollectiveDefinition, referenceOutputs } from './collectives/reference.ts';
@@ -73,6 +73,9 @@ export type {
   OperatorCost,
   OperatorName,
 } from './core/operator-case.ts';
+export { type NumericOptions, runProgram } from './core/numeric.ts';
+export { type Operator, type OperatorKind, operatorFlops } from './core/operator.ts';
+export type { Implementation, OperandFormat, OperatorCase, OperatorClock, OperatorName } from './core/operator-case.ts';
 export { type OperatorDetail, operatorClock, timeOperator } from './core/operator-clock.ts';
 export { DIMENSION_NAMES, OPERATOR_NAMES, operatorDims } from './core/operator-dims.ts';
 export { operatorProgram } from './core/operator-program.ts';
