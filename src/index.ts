@@ -105,7 +105,17 @@ export { type OptimizerShare, optimizerGraph } from './models/edge-graph.ts';
 export { parseModelSpec, parseModelSpecText } from './models/families.ts';
 export { attentionPairs, caseFlops, type ModelFlops, modelFlops } from './models/flops.ts';
 export { FORMAT_BYTES, formatsOf } from './models/formats.ts';
+export { modelFromFields } from './models/from-fields.ts';
 export type * from './models/graph.ts';
+export { microBatchesInFlight, type PipelineSchedule, SCHEDULES } from './models/in-flight.ts';
+export {
+  type InferenceMemoryOptions,
+  inferenceMemory,
+  kvCacheBytes,
+  kvElements,
+  kvElementsPerToken,
+  kvPositions,
+} from './models/inference-memory.ts';
 export {
   type LayerShard,
   type LayerStep,
@@ -114,6 +124,16 @@ export {
   shardLayer,
   type WeightBlock,
 } from './models/layer.ts';
+export {
+  checkMemory,
+  emptyMemory,
+  type MemoryUse,
+  type PreparedMemory,
+  prepareTrainingMemory,
+  type TrainingMemoryOptions,
+  type TrainingPlan,
+  trainingMemory,
+} from './models/memory.ts';
 export {
   embeddingGraph,
   type GraphPart,
@@ -125,10 +145,11 @@ export {
   stageBytes,
   stepOf,
 } from './models/model-graph.ts';
-export { type LayerParameters, type ParameterCounts, parameterCounts } from './models/parameters.ts';
-export { findEntryOfAny, findModel, type ModelPreset, modelEntry, models } from './models/presets.ts';
-export { parallelism } from './models/shard.ts';
+export { type LayerParameters, layerParameters, type ParameterCounts, parameterCounts } from './models/parameters.ts';
+export { findEntryOfAny, findModel, type ModelPreset, modelEntry, modelSpec, models } from './models/presets.ts';
+export { parallelism, rankEdgeParameters } from './models/shard.ts';
 export type * from './models/spec.ts';
+export { kindCounts, layerCount } from './models/spec.ts';
 export { chipsReport, entryReport, modelsReport, systemsReport } from './report/catalogue.ts';
 export { significant } from './report/numbers.ts';
 export { runReport } from './report/run.ts';

@@ -99,6 +99,46 @@ describe('operations', () => {
     );
   });
 
+  test('dimensions are positive integers, bytes positive, and items wait for earlier ones only', () => {
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...all),
+        shards,
+        fc.constantFrom<LayerPhase>('forward', 'backward', 'prefill', 'decode'),
+        fc.integer({ min: 1, max: 3 }),
+        fc.double({ min: 1, max: 3, noNaN: true }),
+        fc.boolean(),
+        (model, shard, phase, sequences, expertSkew, flash) => {
+          const [seqQ, seqKv] = phase === 'decode' ? [1, 3001] : [4 * 8192 + 4, 4 * 8192 + 4];
+          const step = stepOf({ sequences, seqQ, seqKv, expertSkew, flash, recompute: 'selective' });
+          let parts: ReturnType<typeof modelGraph>;
+          try {
+            parts = modelGraph(model, phase, shard, step);
+          } catch (error) {
+            // Pieces that are no multiple of Llama 4's chunks.
+            expect(String(error)).toContain('cp: expected pieces of a multiple of the chunk');
+            return;
+          }
+          for (const { graph } of parts) {
+            for (const [index, item] of graph.entries()) {
+              for (const earlier of item.after) expect(earlier >= 0 && earlier < index).toBe(true);
+              expect(item.repeat).toBeGreaterThan(0);
+              if (item.type === 'operator') {
+                for (const size of Object.values(item.case.dims))
+                  expect(Number.isInteger(size) && size >= 1).toBe(true);
+                expect(item.flops).toBeGreaterThanOrEqual(0);
+              } else {
+                expect(item.bytes).toBeGreaterThan(0);
+                expect(item.ranks).toBeGreaterThan(1);
+              }
+            }
+          }
+        },
+      ),
+      { numRuns: 200 },
+    );
+  });
+
   test('the operators themselves compute that, where nothing is padded and no expert waits', () => {
     for (const id of ['llama-3.1-70b', 'qwen3-30b-a3b', 'gpt-oss-120b', 'gpt3-175b', 'deepseek-v3']) {
       const model = spec(id);
