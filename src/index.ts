@@ -4,11 +4,32 @@
 export { ModelError, type ModelErrorCode } from './base/errors.ts';
 export { parseJson, toJson } from './base/json.ts';
 export * from './base/units.ts';
+// Collectives: schedules, algorithms, numbers.
+export type { Algorithm, AlgorithmOptions } from './collectives/algorithms/algorithm.ts';
+export { collectiveAlgorithms, collectivesOf } from './collectives/algorithms/registry.ts';
+export { buildSchedule, ringAllReduce, type ScheduleOptions, whyNot } from './collectives/build.ts';
 export { type BusyLink, busiestLinks, type ClockResult, executeClock, type LinkInterval } from './collectives/clock.ts';
 export { algorithmBandwidth, busBandwidth, ringAllReduceTime } from './collectives/formula.ts';
-export { executeNumeric } from './collectives/numeric.ts';
-export { ringAllReduce } from './collectives/ring.ts';
-export { bytesReceived, bytesSent, type Collective, type Schedule, totalBytes } from './collectives/schedule.ts';
+export { circularPairs, stridedGroups } from './collectives/groups.ts';
+export {
+  type CollectiveRunOptions,
+  executeNumeric,
+  type NumericOptions,
+  type Reduction,
+  runCollective,
+} from './collectives/numeric.ts';
+export {
+  type Action,
+  ADD,
+  COLLECTIVES,
+  COPY,
+  type Collective,
+  DUPLICATE,
+  type RankRanges,
+  type Schedule,
+  type Transfers,
+} from './collectives/schedule.ts';
+export { type Traffic, trafficOf } from './collectives/traffic.ts';
 export {
   ENGINES,
   type Engine,
