@@ -9,6 +9,16 @@ export type { Algorithm, AlgorithmOptions } from './collectives/algorithms/algor
 export { collectiveAlgorithms, collectivesOf } from './collectives/algorithms/registry.ts';
 export { buildSchedule, ringAllReduce, type ScheduleOptions, whyNot } from './collectives/build.ts';
 export { type BusyLink, busiestLinks, type ClockResult, executeClock, type LinkInterval } from './collectives/clock.ts';
+export { reductionErrorBound } from './collectives/error-bound.ts';
+export {
+  CollectiveModel,
+  type CollectiveTiming,
+  collectiveClock,
+  type PlanCost,
+} from './collectives/collective-clock.ts';
+export type { CollectiveCase, CollectiveClock, CollectiveCost, RankGroup } from './collectives/cost.ts';
+export type { Fidelity, ResourceUse } from './collectives/execute.ts';
+export { type Explanation, explainCollective } from './collectives/explain.ts';
 export { algorithmBandwidth, busBandwidth, ringAllReduceTime } from './collectives/formula.ts';
 export { circularPairs, stridedGroups } from './collectives/groups.ts';
 export {
@@ -18,6 +28,7 @@ export {
   type Reduction,
   runCollective,
 } from './collectives/numeric.ts';
+export { type CollectiveDefinition, referenceOutputs } from './collectives/reference.ts';
 export {
   type Action,
   ADD,
@@ -29,6 +40,8 @@ export {
   type Schedule,
   type Transfers,
 } from './collectives/schedule.ts';
+export { type ScheduleTemplate, templateSchedule, verifyTemplate } from './collectives/template.ts';
+export { type Effort, theoreticalEffort, theoryText } from './collectives/theory.ts';
 export { type Traffic, trafficOf } from './collectives/traffic.ts';
 export {
   ENGINES,
@@ -82,7 +95,9 @@ export { randomDeadLinks } from './fabric/random-faults.ts';
 export { ringOrder } from './fabric/rings.ts';
 export { appendRoute, hops, longestRoute, pathCount, type Route, route, routes } from './fabric/routes.ts';
 export { buildTopology, type LinkRate, linkName, type Topology } from './fabric/topology.ts';
+export { parseMsccl } from './formats/msccl.ts';
 export { type Counter, type Slice, type Timeline, type Track, writePerfetto } from './formats/perfetto.ts';
+export { parseScheduleJson } from './formats/schedule-json.ts';
 export { alternativeNames, chooseAlternatives } from './hardware/alternatives.ts';
 export {
   type CatalogueEntry,
@@ -124,8 +139,8 @@ export {
 } from './models/config.ts';
 export { type OptimizerShare, optimizerGraph } from './models/edge-graph.ts';
 export { parseModelSpec, parseModelSpecText } from './models/families.ts';
-export { attentionPairs, caseFlops, type ModelFlops, modelFlops } from './models/flops.ts';
-export { FORMAT_BYTES, formatsOf } from './models/formats.ts';
+export { attentionPairs, type ModelFlops, modelFlops } from './models/flops.ts';
+export { formatsOf } from './models/formats.ts';
 export { modelFromFields } from './models/from-fields.ts';
 export type * from './models/graph.ts';
 export { microBatchesInFlight, type PipelineSchedule, SCHEDULES } from './models/in-flight.ts';
@@ -172,6 +187,7 @@ export { parallelism, rankEdgeParameters } from './models/shard.ts';
 export type * from './models/spec.ts';
 export { kindCounts, layerCount } from './models/spec.ts';
 export { chipsReport, entryReport, modelsReport, systemsReport } from './report/catalogue.ts';
+export { collectiveReport } from './report/collective.ts';
 export { significant } from './report/numbers.ts';
 export { runReport } from './report/run.ts';
 export { type Column, table } from './report/table.ts';
@@ -194,6 +210,12 @@ export {
   type Validation,
   validate,
 } from './validation/validate.ts';
+export {
+  type CollectiveOptions,
+  type CollectiveResult,
+  type TimedCollective,
+  timeCollective,
+} from './workloads/collective.ts';
 export {
   type BreakdownRow,
   errorBound,

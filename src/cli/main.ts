@@ -7,12 +7,13 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { addBenchCommand } from './commands/bench.ts';
 import { addCatalogueCommands } from './commands/catalogue.ts';
+import { addCollectiveCommand } from './commands/collective.ts';
 import { addRunCommand } from './commands/run.ts';
 import { addValidateCommand } from './commands/validate.ts';
 import { exitCodeOf, sentence } from './errors.ts';
 
 /** Verbs of the command line's contract that this version does not have. */
-const PLANNED = ['kernel', 'collective', 'train', 'infer', 'serve', 'plan', 'claims', 'replay', 'selftest'];
+const PLANNED = ['kernel', 'train', 'infer', 'serve', 'plan', 'claims', 'replay', 'selftest'];
 
 function version(): string {
   const file = new URL('../../package.json', import.meta.url);
@@ -30,6 +31,7 @@ function createProgram(): Command {
   addCatalogueCommands(program);
   addBenchCommand(program);
   addValidateCommand(program);
+  addCollectiveCommand(program);
   for (const command of program.commands) command.exitOverride().configureOutput({ writeErr: () => {} });
   return program;
 }

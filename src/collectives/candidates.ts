@@ -17,13 +17,14 @@ export interface Candidate {
   /** `ring`, or of a hierarchy `hierarchical(mesh, rdh)`: inside, then between. */
   readonly name: string;
   readonly algorithm: string;
-  /** Elements to measure it with: enough that halves, thirds and slices come out even. */
+  /** Elements of the collective's size in its schedules. */
   readonly elements: number;
   /** The schedule of one group. */
-  readonly schedule: (collective: Collective, elements: number) => Schedule;
+  readonly schedule: (collective: Collective) => Schedule;
 }
 
-const ELEMENTS_PER_RANK = 3 * 2 ** 10;
+/** For each rank, in schedules that are measured: enough that halves, thirds and slices come out even. */
+export const ELEMENTS_PER_RANK: number = 3 * 2 ** 10;
 
 const REDUCTIONS: readonly Collective[] = ['all-reduce', 'all-gather', 'reduce-scatter'];
 const NOT_IN_LIBRARY: Readonly<Record<CollectiveEngine['library'], readonly string[]>> = {
@@ -68,8 +69,7 @@ export function candidatesFor(
       name,
       algorithm,
       elements: p * ELEMENTS_PER_RANK,
-      schedule: (part, elements) =>
-        buildSchedule({ ...request(part, p, elements), ...options, algorithm, collective: part, ranks: p }),
+      schedule: (part) => buildSchedule({ ...request(part, p), ...options, algorithm, collective: part, ranks: p }),
     });
   };
   for (const algorithm of collectiveAlgorithms()) {
@@ -127,8 +127,9 @@ function ordersOf(name: string, members: Int32Array, perChip: number, cluster: C
 }
 
 /** The data of a schedule; neighbours for point-to-point. */
-function request(collective: Collective, p: number, elements: number): Partial<ScheduleOptions> {
+function request(collective: Collective, p: number): Partial<ScheduleOptions> {
   if (collective === 'barrier') return {};
+  const elements = p * ELEMENTS_PER_RANK;
   if (collective === 'send-recv') return { elements, pairs: p > 1 ? [[0, 1]] : [] };
   if (collective === 'permute') {
     return { elements, pairs: Array.from({ length: p > 1 ? p : 0 }, (_, i): [number, number] => [i, (i + 1) % p]) };

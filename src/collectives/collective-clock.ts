@@ -15,7 +15,7 @@ import { type Constants, fittedConstants } from '../hardware/fitted.ts';
 import { collectiveAlgorithms } from './algorithms/registry.ts';
 import type { CollectiveCase, CollectiveClock, CollectiveCost, RankGroup } from './cost.ts';
 import { type CollectiveEngine, collectiveEngine, type Protocol } from './engine.ts';
-import { type Fidelity, type PhaseRun, type ResourceUse, resourceUses, runPhase } from './execute.ts';
+import { type Fidelity, type PhaseRun, type ResourceUse, resourceUses } from './execute.ts';
 import { busFactor } from './formula.ts';
 import { type Plan, preparePlans } from './plans.ts';
 import { roundsTime } from './rounds.ts';
@@ -75,7 +75,7 @@ export class CollectiveModel {
   }
 
   /** By the fidelity asked for, with what every link did. The plan is the one of the closed forms. */
-  time(request: CollectiveCase, fidelity: Fidelity, bytesPerElement: Bytes = 1): CollectiveTiming {
+  time(request: CollectiveCase, fidelity: Fidelity): CollectiveTiming {
     expectBytes(request.bytes);
     const [best] = this.candidates(request);
     const { plan, protocol } = best!;
@@ -83,7 +83,7 @@ export class CollectiveModel {
     const runs: PhaseRun[] = [];
     let { time } = best!;
     if (fidelity !== 'formula' && request.bytes > 0 && plan.phases.length > 0) {
-      time = this.#run(plan, request.bytes, bytesPerElement, index, fidelity, runs);
+      time = this.#run(plan, request.bytes, index, fidelity, runs);
     }
     return {
       ...this.#answer(request, plan, time),
@@ -177,21 +177,18 @@ export class CollectiveModel {
   #run(
     { phases, inside, between }: Plan,
     bytes: Bytes,
-    bytesPerElement: Bytes,
     index: number,
     fidelity: 'flow' | 'event',
     runs: PhaseRun[],
   ): Seconds {
     const protocol = this.engine.protocols[index]!;
-    const elements = Math.ceil(bytes / bytesPerElement);
     const times = { inside: 0, between: 0 };
-    for (const { level, schedule, places } of phases) {
+    for (const { level, clocks } of phases) {
       if (level === 'between' && this.#isTooLarge(between)) {
         times.between += roundsTime(between, bytes, protocol, index);
         continue;
       }
-      const made = schedule(elements);
-      const kinds = places().map((groups) => runPhase(made, groups, bytesPerElement, this.wires, protocol, fidelity));
+      const kinds = clocks().map((clock) => clock.run(bytes, protocol, index, fidelity));
       runs.push(...kinds);
       times[level] += kinds.reduce((slowest, { time }) => Math.max(slowest, time), 0);
     }

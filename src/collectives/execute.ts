@@ -1,18 +1,16 @@
 /**
- * The flow and event clocks on a collective: its phases one after another, each a schedule on groups of ranks.
+ * The flow and event clocks on a phase of a collective: a schedule on groups of ranks.
  *
- * Folding. Inside nodes one node of each kind is run, and the slowest counts; steps of one class are run once where they
- * leave all ranks in step. Both are exact: equal nodes take equally long, and ranks that are in step start the next equal
- * step as they started the last. So a million chips cost one node, plus one for each pattern of faults.
- * Between nodes all places run at once; from MAX_TRANSFERS on, as classes of links by the closed form of `scale-out.ts`, in
- * which every transfer of a round has the same share of the same kind of links, as max-min fairness gives it.
+ * What does not depend on the bytes, the programs of one step of each class, is compiled once and kept. Steps of one class
+ * are run once where they leave all ranks in step: exact, as ranks that are in step start the next equal step as they started
+ * the last. Otherwise all steps are run, with ranks as far ahead of each other as the data lets them.
+ * Ranges that are one element longer than others, where a buffer does not divide evenly, count as equal.
  */
-import { expectInteger } from '../base/errors.ts';
 import type { Bytes, Seconds } from '../base/units.ts';
-import { driveOf } from './drive.ts';
+import { type Drive, driveOf } from './drive.ts';
 import type { Protocol } from './engine.ts';
 import { DEFAULT_CHUNK, runEvents } from './event.ts';
-import { type ExecutionResult, runFlow } from './flow.ts';
+import { type ExecutionResult, loadOf, runFlow } from './flow.ts';
 import { compileSteps, type Program } from './program.ts';
 import type { Schedule } from './schedule.ts';
 import type { Wires } from './wires.ts';
@@ -38,74 +36,90 @@ export interface PhaseRun {
   readonly peak: Float64Array;
 }
 
-type Runner = (program: Program, wires: Wires, protocol: Protocol, ready?: Float64Array) => ExecutionResult;
-
-const RUNNERS: Readonly<Record<'flow' | 'event', Runner>> = {
-  flow: (program, wires, protocol, ready) => runFlow(program, wires, driveOf(program, wires, protocol), ready),
-  event: (program, wires, protocol, ready) =>
-    runEvents(program, wires, driveOf(program, wires, protocol), DEFAULT_CHUNK, ready),
-};
-
-/** Ends that differ by less than this part of the time are one: rounding, or a range one element longer. */
-const IN_STEP = 1e-6;
-
-/**
- * Runs a schedule that all `groups` run side by side.
- * @throws RangeError if that is too much for one run: more than 2^21 transfers
- */
-export function runPhase(
-  schedule: Schedule,
-  groups: readonly Int32Array[],
-  bytesPerElement: Bytes,
-  wires: Wires,
-  protocol: Protocol,
-  fidelity: 'flow' | 'event',
-): PhaseRun {
-  const run = RUNNERS[fidelity];
-  const { lateRanks } = wires.cluster;
-  if (lateRanks.size === 0) {
-    const folded = runClasses(schedule, groups, bytesPerElement, wires, protocol, run);
-    if (folded !== null) return folded;
-  }
-  const program = compileSteps(schedule, upTo(schedule.steps), groups, bytesPerElement, wires);
-  const ready = new Float64Array(program.endpoints);
-  groups.forEach((members, g) => {
-    members.forEach((rank, i) => {
-      ready[g * schedule.endpoints + i] = lateRanks.get(rank) ?? 0;
-    });
-  });
-  return run(program, wires, protocol, ready);
+/** A program with what the clocks need beside it. */
+interface Prepared {
+  readonly program: Program;
+  readonly load: Float64Array;
+  readonly drives: Drive[];
 }
 
-/** One step of each class, if every one of them leaves all endpoints in step; null if not. */
-function runClasses(
-  schedule: Schedule,
-  groups: readonly Int32Array[],
-  bytesPerElement: Bytes,
-  wires: Wires,
-  protocol: Protocol,
-  run: Runner,
-): PhaseRun | null {
-  let time = 0;
-  const runs: { count: number; result: ExecutionResult }[] = [];
-  for (const { first, count } of stepClasses(schedule)) {
-    const result = run(compileSteps(schedule, [first], groups, bytesPerElement, wires), wires, protocol);
-    const earliest = result.ends.reduce((least, end) => Math.min(least, end), result.time);
-    if (schedule.steps > 1 && result.time - earliest > IN_STEP * result.time) return null;
-    time += count * result.time;
-    runs.push({ count, result });
+/** Ends that differ by less than this part of the time are one: rounding. */
+const IN_STEP = 1e-6;
+
+/** A schedule on groups side by side, ready to be run with any number of bytes. */
+export class PhaseClock {
+  readonly #schedule: Schedule;
+  readonly #groups: readonly Int32Array[];
+  readonly #bytesPerElement: number;
+  readonly #wires: Wires;
+  readonly #classes: (Prepared & { readonly count: number })[];
+  #whole: Prepared | undefined;
+
+  /** @param bytesPerElement for a collective of one byte */
+  constructor(schedule: Schedule, groups: readonly Int32Array[], bytesPerElement: number, wires: Wires) {
+    this.#schedule = schedule;
+    this.#groups = groups;
+    this.#bytesPerElement = bytesPerElement;
+    this.#wires = wires;
+    this.#classes = stepClasses(schedule).map(({ first, count }) => ({ ...this.#prepare([first]), count }));
   }
-  const load = new Float64Array(wires.capacity.length);
-  const peak = new Float64Array(wires.capacity.length);
-  for (const { count, result } of runs) {
-    result.load.forEach((bytes, r) => {
-      load[r]! += count * bytes;
+
+  /**
+   * Runs the phase of a collective of `bytes`.
+   * @throws RangeError if that is too much for one run: more than 2^21 transfers
+   */
+  run(bytes: Bytes, protocol: Protocol, index: number, fidelity: 'flow' | 'event'): PhaseRun {
+    const { lateRanks } = this.#wires.cluster;
+    const folded = lateRanks.size === 0 ? this.#runClasses(bytes, protocol, index, fidelity) : null;
+    if (folded !== null) return folded;
+    this.#whole ??= this.#prepare(Array.from({ length: this.#schedule.steps }, (_, step) => step));
+    const ready = new Float64Array(this.#whole.program.endpoints);
+    this.#groups.forEach((members, g) => {
+      members.forEach((rank, i) => {
+        ready[g * this.#schedule.endpoints + i] = lateRanks.get(rank) ?? 0;
+      });
     });
-    result.peak.forEach((part, r) => {
-      peak[r] = Math.max(peak[r]!, part);
-    });
+    const { time, peak } = this.#execute(this.#whole, bytes, protocol, index, fidelity, ready);
+    return { time, load: this.#whole.load.map((load) => load * bytes), peak };
   }
-  return { time, load, peak };
+
+  /** One step of each class, if every one of them leaves all endpoints in step; null if not. */
+  #runClasses(bytes: Bytes, protocol: Protocol, index: number, fidelity: 'flow' | 'event'): PhaseRun | null {
+    const resources = this.#wires.capacity.length;
+    const total = { time: 0, load: new Float64Array(resources), peak: new Float64Array(resources) };
+    for (const prepared of this.#classes) {
+      const { count } = prepared;
+      const { time, ends, peak } = this.#execute(prepared, bytes, protocol, index, fidelity);
+      const earliest = ends.reduce((least, end) => Math.min(least, end), time);
+      if (this.#schedule.steps > 1 && time - earliest > IN_STEP * time) return null;
+      total.time += count * time;
+      for (let r = 0; r < prepared.load.length; r++) {
+        total.load[r]! += count * bytes * prepared.load[r]!;
+        total.peak[r] = Math.max(total.peak[r]!, peak[r]!);
+      }
+    }
+    return total;
+  }
+
+  #prepare(steps: readonly number[]): Prepared {
+    const program = compileSteps(this.#schedule, steps, this.#groups, this.#bytesPerElement, this.#wires);
+    return { program, load: loadOf(program, this.#wires), drives: [] };
+  }
+
+  #execute(
+    { program, drives }: Prepared,
+    bytes: Bytes,
+    protocol: Protocol,
+    index: number,
+    fidelity: 'flow' | 'event',
+    ready?: Float64Array,
+  ): ExecutionResult {
+    const drive = drives[index] ?? driveOf(program, this.#wires, protocol);
+    drives[index] = drive;
+    return fidelity === 'flow'
+      ? runFlow(program, this.#wires, drive, bytes, ready)
+      : runEvents(program, this.#wires, drive, bytes, DEFAULT_CHUNK, ready);
+  }
 }
 
 /** The first step of each class, and how many there are. */
@@ -117,10 +131,6 @@ export function stepClasses({ stepClass }: Schedule): { first: number; count: nu
     else classes.set(number, { first: step, count: 1 });
   });
   return Array.from(classes.values());
-}
-
-function upTo(count: number): number[] {
-  return Array.from({ length: count }, (_, i) => i);
 }
 
 /** The resources that were used, longest busy first; equal ones in the order of their numbers. */
@@ -135,14 +145,8 @@ export function resourceUses(runs: readonly PhaseRun[], time: Seconds, wires: Wi
     }
     if (bytes === 0) return;
     const busy = bytes / capacity;
-    const name = wires.name(resource);
-    const kind = wires.isLink(resource) ? 'link' : name.endsWith('memory') ? 'memory' : 'channel';
-    uses.push({ name, kind, bytes, busy, utilization: time > 0 ? busy / time : 0, peak });
+    const kind = wires.kind(resource);
+    uses.push({ name: wires.name(resource), kind, bytes, busy, utilization: time > 0 ? busy / time : 0, peak });
   });
   return uses.sort((a, b) => b.busy - a.busy);
-}
-
-/** Elements of a collective of `bytes`. */
-export function elementsOf(bytes: Bytes, bytesPerElement: Bytes): number {
-  return expectInteger('elements', Math.ceil(bytes / bytesPerElement));
 }

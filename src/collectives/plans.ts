@@ -7,21 +7,19 @@
  */
 import type { Cluster } from '../fabric/cluster.ts';
 import { buildSchedule } from './build.ts';
-import { type Candidate, candidatesFor } from './candidates.ts';
+import { type Candidate, candidatesFor, ELEMENTS_PER_RANK } from './candidates.ts';
 import type { RankGroup } from './cost.ts';
+import { PhaseClock } from './execute.ts';
 import { nodeKinds, placeGroup, wholeGroups } from './placement.ts';
 import { measureRounds, type Round } from './rounds.ts';
 import { type InterAlgorithm, interRequirement, interRounds } from './scale-out.ts';
-import type { Collective, Schedule } from './schedule.ts';
+import type { Collective } from './schedule.ts';
 import type { Wires } from './wires.ts';
 
 export interface PlanPhase {
   readonly level: 'inside' | 'between';
-  /** The schedule for that many elements of the collective's size, of which a rank works on `part` here. */
-  readonly schedule: (elements: number) => Schedule;
-  readonly part: number;
-  /** Groups that run it side by side, for each kind of node; the kinds do not meet. */
-  readonly places: () => readonly (readonly Int32Array[])[];
+  /** Its clocks, one for each kind of node; the kinds do not meet. Made when first asked for. */
+  readonly clocks: () => readonly PhaseClock[];
 }
 
 /** One way to carry a collective out, ready to be timed. */
@@ -92,17 +90,15 @@ function insidePlan(
   wires: Wires,
 ): Plan {
   const { name, algorithm, elements } = candidate;
-  const measured = parts.map((part) => candidate.schedule(part, elements));
+  const measured = parts.map((part) => candidate.schedule(part));
   return {
     name,
     algorithm,
     steps: measured.reduce((sum, { steps }) => sum + steps, 0),
     usesSwitch: algorithm === 'switch',
-    phases: parts.map((part) => ({
+    phases: measured.map((schedule) => ({
       level: 'inside',
-      schedule: (size) => candidate.schedule(part, size),
-      part: 1,
-      places: () => places,
+      clocks: once(() => places.map((groups) => new PhaseClock(schedule, groups, 1 / elements, wires))),
     })),
     inside: places.map((groups) =>
       measured.flatMap((schedule) => measureRounds(schedule, groups, 1 / elements, wires)),
@@ -131,24 +127,34 @@ function hierarchicalPlans(
           insidePlan(candidate, inParts, places, wires),
         );
   const nodeSize = cluster.ranksPerChip * cluster.chipsPerNode;
-  const columns = (): Int32Array[][] => [
+  const columns = (): Int32Array[] =>
     inNode.flatMap((members) =>
       Array.from(members, (rank) => Int32Array.from({ length: nodes }, (_, node) => rank + node * nodeSize)),
-    ),
-  ];
+    );
+  const elements = nodes * ELEMENTS_PER_RANK;
   return INTER.filter((inter) => interRequirement(inter, collective, nodes) === null).flatMap((inter) => {
     const between = interRounds(inter, collective, nodes, part, wires);
     const steps = between.reduce((sum, { count }) => sum + count, 0);
-    const schedule = (elements: number): Schedule =>
-      buildSchedule({ collective, algorithm: inter, ranks: nodes, elements: Math.ceil(elements * part) });
+    const clocks = once(() => {
+      const schedule = buildSchedule({ collective, algorithm: inter, ranks: nodes, elements });
+      return [new PhaseClock(schedule, columns(), part / elements, wires)];
+    });
     return insides.map((inside) => ({
       name: `hierarchical(${inside.name}, ${inter})`,
       algorithm: 'hierarchical',
       steps: inside.steps + steps,
       usesSwitch: inside.usesSwitch,
-      phases: [...inside.phases, { level: 'between', schedule, part, places: columns }],
+      phases: [...inside.phases, { level: 'between', clocks }],
       inside: inside.inside,
       between,
     }));
   });
+}
+
+function once<T>(make: () => T): () => T {
+  let made: T | undefined;
+  return () => {
+    made ??= make();
+    return made;
+  };
 }
