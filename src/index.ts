@@ -9,7 +9,6 @@ export type { Algorithm, AlgorithmOptions } from './collectives/algorithms/algor
 export { collectiveAlgorithms, collectivesOf } from './collectives/algorithms/registry.ts';
 export { buildSchedule, ringAllReduce, type ScheduleOptions, whyNot } from './collectives/build.ts';
 export { type BusyLink, busiestLinks, type ClockResult, executeClock, type LinkInterval } from './collectives/clock.ts';
-export { reductionErrorBound } from './collectives/error-bound.ts';
 export {
   CollectiveModel,
   type CollectiveTiming,
@@ -17,6 +16,7 @@ export {
   type PlanCost,
 } from './collectives/collective-clock.ts';
 export type { CollectiveCase, CollectiveClock, CollectiveCost, RankGroup } from './collectives/cost.ts';
+export { reductionErrorBound } from './collectives/error-bound.ts';
 export type { Fidelity, ResourceUse } from './collectives/execute.ts';
 export { type Explanation, explainCollective } from './collectives/explain.ts';
 export { algorithmBandwidth, busBandwidth, ringAllReduceTime } from './collectives/formula.ts';
@@ -188,6 +188,7 @@ export type * from './models/spec.ts';
 export { kindCounts, layerCount } from './models/spec.ts';
 export { chipsReport, entryReport, modelsReport, systemsReport } from './report/catalogue.ts';
 export { collectiveReport } from './report/collective.ts';
+export { inferReport } from './report/infer.ts';
 export { significant } from './report/numbers.ts';
 export { runReport } from './report/run.ts';
 export { type Column, table } from './report/table.ts';
@@ -216,6 +217,27 @@ export {
   type TimedCollective,
   timeCollective,
 } from './workloads/collective.ts';
+export {
+  decodeStep,
+  evaluateInference,
+  type InferenceClocks,
+  type InferenceTime,
+  inferenceClocks,
+  prefill,
+} from './workloads/inference/evaluate.ts';
+export type { StepBreakdown } from './workloads/inference/graph-time.ts';
+export { type InferenceResult, infer, inferencePlanMemory } from './workloads/inference/infer.ts';
+export {
+  type CompiledShapes,
+  type InferenceOptions,
+  type InferencePlan,
+  inferencePlan,
+  planRanks,
+  type Speculation,
+} from './workloads/inference/plan.ts';
+export { tokensPerStep } from './workloads/inference/speculation.ts';
+export { StepClock, type StepTime } from './workloads/inference/steps.ts';
+export { type InferenceTables, inferenceTables } from './workloads/inference/tables.ts';
 export {
   type BreakdownRow,
   errorBound,

@@ -8,12 +8,13 @@ import { Command, CommanderError } from 'commander';
 import { addBenchCommand } from './commands/bench.ts';
 import { addCatalogueCommands } from './commands/catalogue.ts';
 import { addCollectiveCommand } from './commands/collective.ts';
+import { addInferCommand } from './commands/infer.ts';
 import { addRunCommand } from './commands/run.ts';
 import { addValidateCommand } from './commands/validate.ts';
 import { exitCodeOf, sentence } from './errors.ts';
 
 /** Verbs of the command line's contract that this version does not have. */
-const PLANNED = ['kernel', 'train', 'infer', 'serve', 'plan', 'claims', 'replay', 'selftest'];
+const PLANNED = ['kernel', 'train', 'serve', 'plan', 'claims', 'replay', 'selftest'];
 
 function version(): string {
   const file = new URL('../../package.json', import.meta.url);
@@ -28,6 +29,7 @@ function createProgram(): Command {
     // Errors are printed once, below, in one form.
     .configureOutput({ writeErr: () => {} });
   addRunCommand(program);
+  addInferCommand(program);
   addCatalogueCommands(program);
   addBenchCommand(program);
   addValidateCommand(program);
