@@ -17,7 +17,7 @@ import { embeddingGraph, headGraph, layerGraph, stageBytes } from '../../models/
 import { kindCounts, layerCount, type ModelSpec } from '../../models/spec.ts';
 import { addBreakdown, emptyBreakdown, graphTime, type StepBreakdown } from './graph-time.ts';
 import { type InferencePlan, paddedContext, paddedPrompt, planRanks } from './plan.ts';
-import { routedModel, usesFlash } from './software.ts';
+import { expertProgram, usesFlash } from './software.ts';
 import type { InferenceTables, Overheads } from './tables.ts';
 
 export interface StepTime {
@@ -75,8 +75,9 @@ export class StepClock {
     const shard: Shard = { ...this.#plan.shard, sp: phase === 'prefill' && this.#plan.shard.sp };
     const recompute = 'none';
     const flash = usesFlash(this.#plan, phase, sequences, seqQ, cluster);
-    const step: Step = { sequences, seqQ, seqKv, formats, software, absorbed, expertSkew, recompute, flash };
-    const model = routedModel(this.#model, software, cluster, phase, sequences * seqQ);
+    const model = this.#model;
+    const experts = expertProgram(this.#plan, phase, sequences * seqQ, cluster, model);
+    const step: Step = { sequences, seqQ, seqKv, formats, software, absorbed, expertSkew, recompute, flash, experts };
     const rest = emptyBreakdown();
     const part = (graph: Graph) => {
       const breakdown = emptyBreakdown();
