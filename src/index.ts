@@ -4,7 +4,6 @@
 export { ModelError, type ModelErrorCode } from './base/errors.ts';
 export { parseJson, toJson } from './base/json.ts';
 export * from './base/units.ts';
-// Collectives: schedules, algorithms, numbers.
 export type { Algorithm, AlgorithmOptions } from './collectives/algorithms/algorithm.ts';
 export { collectiveAlgorithms, collectivesOf } from './collectives/algorithms/registry.ts';
 export { buildSchedule, ringAllReduce, type ScheduleOptions, whyNot } from './collectives/build.ts';
@@ -24,8 +23,8 @@ export { circularPairs, stridedGroups } from './collectives/groups.ts';
 export {
   type CollectiveRunOptions,
   executeNumeric,
-  type NumericOptions,
   type Reduction,
+  type ReductionOptions,
   runCollective,
 } from './collectives/numeric.ts';
 export { type CollectiveDefinition, referenceOutputs } from './collectives/reference.ts';
@@ -44,6 +43,18 @@ export { type ScheduleTemplate, templateSchedule, verifyTemplate } from './colle
 export { type Effort, theoreticalEffort, theoryText } from './collectives/theory.ts';
 export { type Traffic, trafficOf } from './collectives/traffic.ts';
 export {
+  block,
+  type HbmTensor,
+  HbmView,
+  Index,
+  type Loop,
+  type Pattern,
+  type Tile,
+  TileView,
+  type View,
+} from './core/access.ts';
+export { clockProgram, type Interval, type ProgramOptions, type ProgramTime } from './core/clock.ts';
+export {
   ENGINES,
   type Engine,
   type OperatorCost,
@@ -51,7 +62,45 @@ export {
   type RankEngines,
   rankEngines,
 } from './core/engines.ts';
+export type {
+  ActivationFunction,
+  AluOperator,
+  Attributes,
+  Instruction,
+  InstructionOf,
+  Opcode,
+} from './core/instructions.ts';
+export { type NumericOptions, runProgram } from './core/numeric.ts';
 export { type Operator, type OperatorKind, operatorFlops } from './core/operator.ts';
+export type { Implementation, OperandFormat, OperatorCase, OperatorClock, OperatorName } from './core/operator-case.ts';
+export { type OperatorDetail, operatorClock, timeOperator } from './core/operator-clock.ts';
+export { DIMENSION_NAMES, OPERATOR_NAMES, operatorDims } from './core/operator-dims.ts';
+export { operatorProgram } from './core/operator-program.ts';
+export { type LoopNode, type Program, ProgramBuilder, type ProgramNode, tileProgram } from './core/program.ts';
+export { attentionProgram } from './core/programs/attention.ts';
+export type { AttentionOptions } from './core/programs/attention-keys.ts';
+export { dmaCopyProgram, type EmbeddingOptions, embeddingProgram } from './core/programs/copies.ts';
+export { type Conv1dOptions, depthwiseConv1dProgram } from './core/programs/depthwise-conv1d.ts';
+export { ADAMW, type ElementwiseName, elementwiseProgram } from './core/programs/elementwise.ts';
+export { type GatedMlpOptions, gatedMlpProgram } from './core/programs/gated-mlp.ts';
+export { MATMUL_STEPS, type MatmulOptions, type MatmulStep, matmulProgram } from './core/programs/matmul.ts';
+export {
+  loraProgram,
+  matmulNormProgram,
+  matmulSoftmaxProgram,
+  normMatmulProgram,
+} from './core/programs/matmul-fused.ts';
+export { type QuantisedMatmulOptions, quantisedMatmulProgram } from './core/programs/matmul-quantised.ts';
+export { layernormProgram, rmsnormProgram } from './core/programs/norm.ts';
+export { ropeProgram } from './core/programs/rope.ts';
+export {
+  SCAN_STEPS,
+  type ScanStep,
+  type SelectiveScanOptions,
+  selectiveScanProgram,
+} from './core/programs/selective-scan.ts';
+export { softmaxProgram } from './core/programs/softmax.ts';
+export { type TransposeOptions, transposeProgram } from './core/programs/transpose.ts';
 export {
   type ClusterClasses,
   clusterClasses,
@@ -186,18 +235,16 @@ export { findEntryOfAny, findModel, type ModelPreset, modelEntry, modelSpec, mod
 export { parallelism, rankEdgeParameters } from './models/shard.ts';
 export type * from './models/spec.ts';
 export { kindCounts, layerCount } from './models/spec.ts';
+export * from './replay.ts';
 export { chipsReport, entryReport, modelsReport, systemsReport } from './report/catalogue.ts';
 export { collectiveReport } from './report/collective.ts';
 export { inferReport } from './report/infer.ts';
+export { kernelReport } from './report/kernel.ts';
 export { significant } from './report/numbers.ts';
 export { runReport } from './report/run.ts';
 export { type Column, table } from './report/table.ts';
 export { validationReport } from './report/validate.ts';
-export {
-  type CalibrateOptions,
-  type Calibration,
-  calibrate,
-} from './validation/calibrate.ts';
+export { type CalibrateOptions, type Calibration, calibrate } from './validation/calibrate.ts';
 export type * from './validation/measurement.ts';
 export { MEASUREMENT_KINDS } from './validation/measurement.ts';
 export { measurements, parseMeasurements } from './validation/schema.ts';
@@ -238,6 +285,12 @@ export {
 export { tokensPerStep } from './workloads/inference/speculation.ts';
 export { StepClock, type StepTime } from './workloads/inference/steps.ts';
 export { type InferenceTables, inferenceTables } from './workloads/inference/tables.ts';
+  type KernelOptions,
+  type KernelResult,
+  OPERAND_FORMATS,
+  parseOperandFormat,
+  runKernel,
+} from './workloads/kernel.ts';
 export {
   type BreakdownRow,
   errorBound,
