@@ -55,21 +55,24 @@ export {
 } from './core/access.ts';
 export { clockProgram, type Interval, type ProgramOptions, type ProgramTime } from './core/clock.ts';
 export {
+  type ActivationFunction,
+  type AluOperator,
+  type Attributes,
   ENGINES,
   type Engine,
-  type OperatorCost,
-  operatorCost,
-  type RankEngines,
-  rankEngines,
-} from './core/engines.ts';
-export type {
-  ActivationFunction,
-  AluOperator,
-  Attributes,
-  Instruction,
-  InstructionOf,
-  Opcode,
+  type Instruction,
+  type InstructionOf,
+  type Opcode,
 } from './core/instructions.ts';
+export { type RunProgramOptions, runProgram } from './core/numeric.ts';
+export type {
+  Implementation,
+  OperandFormat,
+  OperatorCase,
+  OperatorClock,
+  OperatorCost,
+  OperatorName,
+} from './core/operator-case.ts';
 export { type NumericOptions, runProgram } from './core/numeric.ts';
 export { type Operator, type OperatorKind, operatorFlops } from './core/operator.ts';
 export type { Implementation, OperandFormat, OperatorCase, OperatorClock, OperatorName } from './core/operator-case.ts';
@@ -101,6 +104,13 @@ export {
 } from './core/programs/selective-scan.ts';
 export { softmaxProgram } from './core/programs/softmax.ts';
 export { type TransposeOptions, transposeProgram } from './core/programs/transpose.ts';
+export {
+  type EngineStream,
+  interleave,
+  type SemaphoreSignal,
+  type SemaphoreWait,
+  type StreamStep,
+} from './core/streams.ts';
 export {
   type ClusterClasses,
   clusterClasses,
