@@ -249,6 +249,7 @@ export { kindCounts, layerCount } from './models/spec.ts';
 export * from './replay.ts';
 export { chipsReport, entryReport, modelsReport, systemsReport } from './report/catalogue.ts';
 export { collectiveReport } from './report/collective.ts';
+export { inferReport } from './report/infer.ts';
 export { kernelReport } from './report/kernel.ts';
 export { significant } from './report/numbers.ts';
 export { runReport } from './report/run.ts';
@@ -275,6 +276,26 @@ export {
   timeCollective,
 } from './workloads/collective.ts';
 export {
+  decodeStep,
+  evaluateInference,
+  type InferenceClocks,
+  type InferenceTime,
+  inferenceClocks,
+  prefill,
+} from './workloads/inference/evaluate.ts';
+export type { StepBreakdown } from './workloads/inference/graph-time.ts';
+export { type InferenceResult, infer, inferencePlanMemory } from './workloads/inference/infer.ts';
+export {
+  type CompiledShapes,
+  type InferenceOptions,
+  type InferencePlan,
+  inferencePlan,
+  planRanks,
+  type Speculation,
+} from './workloads/inference/plan.ts';
+export { tokensPerStep } from './workloads/inference/speculation.ts';
+export { StepClock, type StepTime } from './workloads/inference/steps.ts';
+export { type InferenceTables, inferenceTables } from './workloads/inference/tables.ts';
   type KernelOptions,
   type KernelResult,
   OPERAND_FORMATS,

@@ -5,6 +5,7 @@
  */
 import type { Constants } from '../hardware/fitted.ts';
 import { collectivePredictor } from './collective.ts';
+import { inferencePredictor } from './inference.ts';
 import { kernelPredictor } from './kernel.ts';
 import { type Measurement, type Question, questionOf } from './measurement.ts';
 
@@ -20,6 +21,8 @@ function predictor(question: Question): Predict {
       return kernelPredictor(question);
     case 'collective':
       return collectivePredictor(question);
+    case 'inference':
+      return inferencePredictor(question);
     default:
       throw new RangeError(`${question.kind} is not modelled yet`);
   }
