@@ -4,11 +4,45 @@
 export { ModelError, type ModelErrorCode } from './base/errors.ts';
 export { parseJson, toJson } from './base/json.ts';
 export * from './base/units.ts';
+// Collectives: schedules, algorithms, numbers.
+export type { Algorithm, AlgorithmOptions } from './collectives/algorithms/algorithm.ts';
+export { collectiveAlgorithms, collectivesOf } from './collectives/algorithms/registry.ts';
+export { buildSchedule, ringAllReduce, type ScheduleOptions, whyNot } from './collectives/build.ts';
 export { type BusyLink, busiestLinks, type ClockResult, executeClock, type LinkInterval } from './collectives/clock.ts';
+export { reductionErrorBound } from './collectives/error-bound.ts';
+export {
+  CollectiveModel,
+  type CollectiveTiming,
+  collectiveClock,
+  type PlanCost,
+} from './collectives/collective-clock.ts';
+export type { CollectiveCase, CollectiveClock, CollectiveCost, RankGroup } from './collectives/cost.ts';
+export type { Fidelity, ResourceUse } from './collectives/execute.ts';
+export { type Explanation, explainCollective } from './collectives/explain.ts';
 export { algorithmBandwidth, busBandwidth, ringAllReduceTime } from './collectives/formula.ts';
-export { executeNumeric } from './collectives/numeric.ts';
-export { ringAllReduce } from './collectives/ring.ts';
-export { bytesReceived, bytesSent, type Collective, type Schedule, totalBytes } from './collectives/schedule.ts';
+export { circularPairs, stridedGroups } from './collectives/groups.ts';
+export {
+  type CollectiveRunOptions,
+  executeNumeric,
+  type NumericOptions,
+  type Reduction,
+  runCollective,
+} from './collectives/numeric.ts';
+export { type CollectiveDefinition, referenceOutputs } from './collectives/reference.ts';
+export {
+  type Action,
+  ADD,
+  COLLECTIVES,
+  COPY,
+  type Collective,
+  DUPLICATE,
+  type RankRanges,
+  type Schedule,
+  type Transfers,
+} from './collectives/schedule.ts';
+export { type ScheduleTemplate, templateSchedule, verifyTemplate } from './collectives/template.ts';
+export { type Effort, theoreticalEffort, theoryText } from './collectives/theory.ts';
+export { type Traffic, trafficOf } from './collectives/traffic.ts';
 export {
   ENGINES,
   type Engine,
@@ -17,6 +51,27 @@ export {
   type RankEngines,
   rankEngines,
 } from './core/engines.ts';
+export {
+  block,
+  type HbmTensor,
+  HbmView,
+  Index,
+  type Loop,
+  type Pattern,
+  type Tile,
+  TileView,
+  type View,
+} from './core/access.ts';
+export type {
+  ActivationFunction,
+  AluOperator,
+  Attributes,
+  Instruction,
+  InstructionOf,
+  Opcode,
+} from './core/instructions.ts';
+export { type NumericOptions, runProgram } from './core/numeric.ts';
+export { type LoopNode, type Program, ProgramBuilder, type ProgramNode, tileProgram } from './core/program.ts';
 export { type Operator, type OperatorKind, operatorFlops } from './core/operator.ts';
 export {
   type ClusterClasses,
@@ -61,7 +116,9 @@ export { randomDeadLinks } from './fabric/random-faults.ts';
 export { ringOrder } from './fabric/rings.ts';
 export { appendRoute, hops, longestRoute, pathCount, type Route, route, routes } from './fabric/routes.ts';
 export { buildTopology, type LinkRate, linkName, type Topology } from './fabric/topology.ts';
+export { parseMsccl } from './formats/msccl.ts';
 export { type Counter, type Slice, type Timeline, type Track, writePerfetto } from './formats/perfetto.ts';
+export { parseScheduleJson } from './formats/schedule-json.ts';
 export { alternativeNames, chooseAlternatives } from './hardware/alternatives.ts';
 export {
   type CatalogueEntry,
@@ -103,8 +160,8 @@ export {
 } from './models/config.ts';
 export { type OptimizerShare, optimizerGraph } from './models/edge-graph.ts';
 export { parseModelSpec, parseModelSpecText } from './models/families.ts';
-export { attentionPairs, caseFlops, type ModelFlops, modelFlops } from './models/flops.ts';
-export { FORMAT_BYTES, formatsOf } from './models/formats.ts';
+export { attentionPairs, type ModelFlops, modelFlops } from './models/flops.ts';
+export { formatsOf } from './models/formats.ts';
 export { modelFromFields } from './models/from-fields.ts';
 export type * from './models/graph.ts';
 export { microBatchesInFlight, type PipelineSchedule, SCHEDULES } from './models/in-flight.ts';
@@ -150,7 +207,11 @@ export { findEntryOfAny, findModel, type ModelPreset, modelEntry, modelSpec, mod
 export { parallelism, rankEdgeParameters } from './models/shard.ts';
 export type * from './models/spec.ts';
 export { kindCounts, layerCount } from './models/spec.ts';
+export { type ParameterCounts, parameterCounts } from './models/parameters.ts';
+export { findEntryOfAny, findModel, type ModelPreset, modelEntry, models } from './models/presets.ts';
+export * from './replay.ts';
 export { chipsReport, entryReport, modelsReport, systemsReport } from './report/catalogue.ts';
+export { collectiveReport } from './report/collective.ts';
 export { significant } from './report/numbers.ts';
 export { runReport } from './report/run.ts';
 export { type Column, table } from './report/table.ts';
@@ -173,6 +234,12 @@ export {
   type Validation,
   validate,
 } from './validation/validate.ts';
+export {
+  type CollectiveOptions,
+  type CollectiveResult,
+  type TimedCollective,
+  timeCollective,
+} from './workloads/collective.ts';
 export {
   type BreakdownRow,
   errorBound,

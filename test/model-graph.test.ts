@@ -1,9 +1,10 @@
 /** Operator graphs: operations against closed forms, bytes on the wire, overlap by dependencies, and what software fuses. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { operatorWork } from '../src/core/operator-work.ts';
 import { optimizerGraph } from '../src/models/edge-graph.ts';
 import { parseModelSpec } from '../src/models/families.ts';
-import { attentionPairs, caseFlops, modelFlops } from '../src/models/flops.ts';
+import { attentionPairs, modelFlops } from '../src/models/flops.ts';
 import { formatsOf } from '../src/models/formats.ts';
 import type { CollectiveItem, Graph, OperatorItem, Shard } from '../src/models/graph.ts';
 import {
@@ -166,7 +167,7 @@ describe('operations', () => {
     const graphs = (recompute: 'none' | 'selective' | 'full') =>
       layerGraph(model, kind, 'backward', shard, stepOf({ sequences: 1, seqQ: 4096, recompute }));
     const sum = (graph: Graph) =>
-      operators(graph).reduce((total, item) => total + item.repeat * caseFlops(item.case), 0);
+      operators(graph).reduce((total, item) => total + item.repeat * operatorWork(item.case).flops, 0);
     const useful = (graph: Graph) => operators(graph).reduce((total, item) => total + item.flops, 0);
     const forward = layerGraph(model, kind, 'forward', shard, stepOf({ sequences: 1, seqQ: 4096 }));
     near(sum(graphs('full')) - sum(graphs('none')), sum(forward));
@@ -246,7 +247,7 @@ describe('communication', () => {
     // The passed blocks start with the journey, the own one ends both.
     expect(blocks[0]!.after).toEqual(travel!.after);
     expect(blocks[1]!.after).toEqual([items.indexOf(travel!), items.indexOf(blocks[0]!)]);
-    const pairs = blocks.reduce((sum, item) => sum + item.repeat * caseFlops(item.case), 0);
+    const pairs = blocks.reduce((sum, item) => sum + item.repeat * operatorWork(item.case).flops, 0);
     near(4 * pairs, 4 * 2 * 32 * 128 * ((4096 * 4097) / 2));
   });
 

@@ -61,7 +61,15 @@ const file = z.discriminatedUnion('type', [
   record({
     type: z.literal('switched'),
     levels: z
-      .array(record({ name: text, kind: z.enum(['switch', 'direct']), groupSize: size, ...link }))
+      .array(
+        record({
+          name: text,
+          kind: z.enum(['switch', 'direct']),
+          groupSize: size,
+          ...link,
+          reduces: z.boolean().default(false),
+        }),
+      )
       .min(1)
       .max(8),
     note,

@@ -94,6 +94,8 @@ export interface ChipSpec {
   readonly logicalCoreSize: number;
   readonly peak: Readonly<Partial<Record<PeakFormat, FlopsPerSecond | null>>>;
   readonly memory: { readonly capacity: Bytes | null; readonly bandwidth: BytesPerSecond | null };
+  /** All DMA engines of the chip together; null on other makers' chips. */
+  readonly dmaBandwidth: BytesPerSecond | null;
   /** Chip alone (thermal design power), and its share of a whole server (hosts, fans, switches, conversion). */
   readonly power: { readonly tdp: Watts | null; readonly allIn: Watts | null };
 }
@@ -121,6 +123,8 @@ export interface SwitchLevel {
   readonly bandwidth: BytesPerSecond;
   /** One traversal of this level, chip to chip. */
   readonly latency: Seconds;
+  /** Whether its switches add what the chips send and copy what one sends to all (NVLS). */
+  readonly reduces: boolean;
 }
 
 /** One cable of a graph, one direction. Vertices are numbered from 0, the chips first, then the switches. */

@@ -12,8 +12,9 @@
  */
 import { ModelError } from '../base/errors.ts';
 import type { Bytes } from '../base/units.ts';
+import { FORMAT_BYTES } from '../core/operator-work.ts';
 import { type ActivationOptions, activationBytesPerToken } from './activations.ts';
-import { FORMAT_BYTES, formatsOf } from './formats.ts';
+import { formatsOf } from './formats.ts';
 import type { Shard, Step } from './graph.ts';
 import { microBatchesInFlight, type PipelineSchedule } from './in-flight.ts';
 import { layerParameters } from './parameters.ts';
@@ -78,7 +79,7 @@ export interface PreparedMemory {
 }
 
 /** Positions of each kind of layer, as running counts. */
-export function layersBefore({ kinds, runs }: ModelSpec, layers: number): Float64Array {
+function layersBefore({ kinds, runs }: ModelSpec, layers: number): Float64Array {
   const before = new Float64Array(kinds.length * (layers + 1));
   let layer = 0;
   for (const { kind, count } of runs) {
