@@ -4,12 +4,10 @@
 export { ModelError, type ModelErrorCode } from './base/errors.ts';
 export { parseJson, toJson } from './base/json.ts';
 export * from './base/units.ts';
-// Collectives: schedules, algorithms, numbers.
 export type { Algorithm, AlgorithmOptions } from './collectives/algorithms/algorithm.ts';
 export { collectiveAlgorithms, collectivesOf } from './collectives/algorithms/registry.ts';
 export { buildSchedule, ringAllReduce, type ScheduleOptions, whyNot } from './collectives/build.ts';
 export { type BusyLink, busiestLinks, type ClockResult, executeClock, type LinkInterval } from './collectives/clock.ts';
-export { reductionErrorBound } from './collectives/error-bound.ts';
 export {
   CollectiveModel,
   type CollectiveTiming,
@@ -17,6 +15,7 @@ export {
   type PlanCost,
 } from './collectives/collective-clock.ts';
 export type { CollectiveCase, CollectiveClock, CollectiveCost, RankGroup } from './collectives/cost.ts';
+export { reductionErrorBound } from './collectives/error-bound.ts';
 export type { Fidelity, ResourceUse } from './collectives/execute.ts';
 export { type Explanation, explainCollective } from './collectives/explain.ts';
 export { algorithmBandwidth, busBandwidth, ringAllReduceTime } from './collectives/formula.ts';
@@ -44,14 +43,6 @@ export { type ScheduleTemplate, templateSchedule, verifyTemplate } from './colle
 export { type Effort, theoreticalEffort, theoryText } from './collectives/theory.ts';
 export { type Traffic, trafficOf } from './collectives/traffic.ts';
 export {
-  ENGINES,
-  type Engine,
-  type OperatorCost,
-  operatorCost,
-  type RankEngines,
-  rankEngines,
-} from './core/engines.ts';
-export {
   block,
   type HbmTensor,
   HbmView,
@@ -62,6 +53,15 @@ export {
   TileView,
   type View,
 } from './core/access.ts';
+export { clockProgram, type Interval, type ProgramOptions, type ProgramTime } from './core/clock.ts';
+export {
+  ENGINES,
+  type Engine,
+  type OperatorCost,
+  operatorCost,
+  type RankEngines,
+  rankEngines,
+} from './core/engines.ts';
 export type {
   ActivationFunction,
   AluOperator,
@@ -70,9 +70,37 @@ export type {
   InstructionOf,
   Opcode,
 } from './core/instructions.ts';
-export { type NumericOptions, runProgram } from './core/numeric.ts';
-export { type LoopNode, type Program, ProgramBuilder, type ProgramNode, tileProgram } from './core/program.ts';
+export { type NumericOptions as ProgramNumericOptions, runProgram } from './core/numeric.ts';
 export { type Operator, type OperatorKind, operatorFlops } from './core/operator.ts';
+export type { Implementation, OperandFormat, OperatorCase, OperatorClock, OperatorName } from './core/operator-case.ts';
+export { type OperatorDetail, operatorClock, timeOperator } from './core/operator-clock.ts';
+export { DIMENSION_NAMES, OPERATOR_NAMES, operatorDims } from './core/operator-dims.ts';
+export { operatorProgram } from './core/operator-program.ts';
+export { type LoopNode, type Program, ProgramBuilder, type ProgramNode, tileProgram } from './core/program.ts';
+export { attentionProgram } from './core/programs/attention.ts';
+export type { AttentionOptions } from './core/programs/attention-keys.ts';
+export { dmaCopyProgram, type EmbeddingOptions, embeddingProgram } from './core/programs/copies.ts';
+export { type Conv1dOptions, depthwiseConv1dProgram } from './core/programs/depthwise-conv1d.ts';
+export { ADAMW, type ElementwiseName, elementwiseProgram } from './core/programs/elementwise.ts';
+export { type GatedMlpOptions, gatedMlpProgram } from './core/programs/gated-mlp.ts';
+export { MATMUL_STEPS, type MatmulOptions, type MatmulStep, matmulProgram } from './core/programs/matmul.ts';
+export {
+  loraProgram,
+  matmulNormProgram,
+  matmulSoftmaxProgram,
+  normMatmulProgram,
+} from './core/programs/matmul-fused.ts';
+export { type QuantisedMatmulOptions, quantisedMatmulProgram } from './core/programs/matmul-quantised.ts';
+export { layernormProgram, rmsnormProgram } from './core/programs/norm.ts';
+export { ropeProgram } from './core/programs/rope.ts';
+export {
+  SCAN_STEPS,
+  type ScanStep,
+  type SelectiveScanOptions,
+  selectiveScanProgram,
+} from './core/programs/selective-scan.ts';
+export { softmaxProgram } from './core/programs/softmax.ts';
+export { type TransposeOptions, transposeProgram } from './core/programs/transpose.ts';
 export {
   type ClusterClasses,
   clusterClasses,
@@ -207,20 +235,15 @@ export { findEntryOfAny, findModel, type ModelPreset, modelEntry, modelSpec, mod
 export { parallelism, rankEdgeParameters } from './models/shard.ts';
 export type * from './models/spec.ts';
 export { kindCounts, layerCount } from './models/spec.ts';
-export { type ParameterCounts, parameterCounts } from './models/parameters.ts';
-export { findEntryOfAny, findModel, type ModelPreset, modelEntry, models } from './models/presets.ts';
 export * from './replay.ts';
 export { chipsReport, entryReport, modelsReport, systemsReport } from './report/catalogue.ts';
 export { collectiveReport } from './report/collective.ts';
+export { kernelReport } from './report/kernel.ts';
 export { significant } from './report/numbers.ts';
 export { runReport } from './report/run.ts';
 export { type Column, table } from './report/table.ts';
 export { validationReport } from './report/validate.ts';
-export {
-  type CalibrateOptions,
-  type Calibration,
-  calibrate,
-} from './validation/calibrate.ts';
+export { type CalibrateOptions, type Calibration, calibrate } from './validation/calibrate.ts';
 export type * from './validation/measurement.ts';
 export { MEASUREMENT_KINDS } from './validation/measurement.ts';
 export { measurements, parseMeasurements } from './validation/schema.ts';
@@ -240,6 +263,13 @@ export {
   type TimedCollective,
   timeCollective,
 } from './workloads/collective.ts';
+export {
+  type KernelOptions,
+  type KernelResult,
+  OPERAND_FORMATS,
+  parseOperandFormat,
+  runKernel,
+} from './workloads/kernel.ts';
 export {
   type BreakdownRow,
   errorBound,

@@ -7,7 +7,6 @@ import {
   block,
   createArena,
   createMxTensor,
-  DTYPES,
   type DType,
   fillUniform,
   findChip,

@@ -141,10 +141,14 @@ export class ProgramBuilder {
     for (const tile of this.#tiles.slice(tiles)) this.#scope.tiles.delete(tile);
   }
 
-  /** Repeats what `write` writes; it gets the index, 0 .. count - 1. Nothing for a count of 0. */
+  /** Repeats what `write` writes; it gets the index, 0 .. count - 1. Nothing for a count of 0, no loop for 1. */
   loop(count: number, write: (index: Index) => void): void {
     expectInteger('count', count);
     if (count === 0) return;
+    if (count === 1) {
+      write(new Index(0));
+      return;
+    }
     const outer = this.#body;
     const body: ProgramNode[] = [];
     const loop = { id: this.#loops++, count };
