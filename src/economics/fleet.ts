@@ -114,8 +114,17 @@ function knownPower(system: SystemSpec, options: PowerOptions): ChipPower | null
   }
 }
 
+export interface FleetSum {
+  readonly chips: number;
+  readonly bf16: FlopsPerSecond | null;
+  readonly memoryBandwidth: BytesPerSecond | null;
+  readonly buildingPower: Watts | null;
+  readonly usdPerHour: Dollars | null;
+  readonly tokensPerSecond: number | null;
+}
+
 /** Fleets of several systems together. A sum of which one part is unknown is null. */
-export function sumFleets(fleets: readonly Fleet[]) {
+export function sumFleets(fleets: readonly Fleet[]): FleetSum {
   const sum = (value: (fleet: Fleet) => number | null): number | null =>
     fleets.reduce<number | null>((total, fleet) => {
       const part = value(fleet);
