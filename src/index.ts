@@ -249,8 +249,8 @@ export { kindCounts, layerCount } from './models/spec.ts';
 export * from './replay.ts';
 export { chipsReport, entryReport, modelsReport, systemsReport } from './report/catalogue.ts';
 export { collectiveReport } from './report/collective.ts';
-export { inferReport } from './report/infer.ts';
 export { kernelReport } from './report/kernel.ts';
+export { inferReport } from './report/infer.ts';
 export { significant } from './report/numbers.ts';
 export { runReport } from './report/run.ts';
 export { type Column, table } from './report/table.ts';
@@ -276,6 +276,13 @@ export {
   timeCollective,
 } from './workloads/collective.ts';
 export {
+  type KernelOptions,
+  type KernelResult,
+  OPERAND_FORMATS,
+  parseOperandFormat,
+  runKernel,
+} from './workloads/kernel.ts';
+export {
   decodeStep,
   evaluateInference,
   type InferenceClocks,
@@ -296,12 +303,6 @@ export {
 export { tokensPerStep } from './workloads/inference/speculation.ts';
 export { StepClock, type StepTime } from './workloads/inference/steps.ts';
 export { type InferenceTables, inferenceTables } from './workloads/inference/tables.ts';
-  type KernelOptions,
-  type KernelResult,
-  OPERAND_FORMATS,
-  parseOperandFormat,
-  runKernel,
-} from './workloads/kernel.ts';
 export {
   type BreakdownRow,
   errorBound,
