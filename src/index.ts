@@ -45,6 +45,7 @@ export {
 export type * from './hardware/spec.ts';
 export * from './kernels/index.ts';
 export { createMachine, type Machine, placeInHbm, type RankOptions } from './machine/machine.ts';
+export { graphFlops } from './models/builder.ts';
 export {
   type DecoderConfig,
   type ModelFamily,
@@ -52,6 +53,11 @@ export {
   parseModelText,
   type RopeScaling,
 } from './models/config.ts';
+export { type OptimizerShare, optimizerGraph } from './models/edge-graph.ts';
+export { parseModelSpec, parseModelSpecText } from './models/families.ts';
+export { attentionPairs, caseFlops, type ModelFlops, modelFlops } from './models/flops.ts';
+export { FORMAT_BYTES, formatsOf } from './models/formats.ts';
+export type * from './models/graph.ts';
 export {
   type LayerShard,
   type LayerStep,
@@ -60,8 +66,21 @@ export {
   shardLayer,
   type WeightBlock,
 } from './models/layer.ts';
-export { type ParameterCounts, parameterCounts } from './models/parameters.ts';
+export {
+  embeddingGraph,
+  type GraphPart,
+  headGraph,
+  type LayerPhase,
+  layerGraph,
+  modelGraph,
+  partsFlops,
+  stageBytes,
+  stepOf,
+} from './models/model-graph.ts';
+export { type LayerParameters, type ParameterCounts, parameterCounts } from './models/parameters.ts';
 export { findEntryOfAny, findModel, type ModelPreset, modelEntry, models } from './models/presets.ts';
+export { parallelism } from './models/shard.ts';
+export type * from './models/spec.ts';
 export { chipsReport, entryReport, modelsReport, systemsReport } from './report/catalogue.ts';
 export { significant } from './report/numbers.ts';
 export { runReport } from './report/run.ts';

@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { ModelError } from '../src/base/errors.ts';
 import { type DecoderConfig, parseModelConfig, parseModelText } from '../src/models/config.ts';
+import { parseModelSpec } from '../src/models/families.ts';
 import { parameterCounts } from '../src/models/parameters.ts';
 import { findModel, modelEntry, models } from '../src/models/presets.ts';
 import { inverseFrequencies, ropeTables } from '../src/models/rope.ts';
@@ -198,15 +199,22 @@ describe('parseModelConfig', () => {
 
 describe('parameterCounts', () => {
   test('Llama 3.1 8B adds up by hand', () => {
-    expect(parameterCounts(parse(llama))).toEqual({
+    expect(parameterCounts(parseModelSpec(llama, 'config.json'))).toEqual({
       embedding: 525_336_576, // 128256 x 4096
-      attention: 41_943_040, // 4096 x (32 + 8 + 8) x 128 + 32 x 128 x 4096
-      ffn: 176_160_768, // 3 x 4096 x 14336
-      norms: 8192,
-      layer: 218_112_000,
+      layers: [
+        {
+          attention: 41_943_040, // 4096 x (32 + 8 + 8) x 128 + 32 x 128 x 4096
+          mlp: 176_160_768, // 3 x 4096 x 14336
+          experts: 0,
+          norms: 8192,
+          total: 218_112_000,
+          active: 218_112_000,
+        },
+      ],
       finalNorm: 4096,
       output: 525_336_576,
       total: 8_030_261_248, // 2 x 525336576 + 32 x 218112000 + 4096
+      active: 8_030_261_248,
     });
   });
 
@@ -221,7 +229,7 @@ describe('parameterCounts', () => {
     ['Qwen3 0.6B', 'qwen3', [1024, 28, 16, 8, 3072, 151936], { tie_word_embeddings: true }, 596_049_920],
     ['Qwen3 32B', 'qwen3', [5120, 64, 64, 8, 25600, 151936], {}, 32_762_123_264],
   ])('%s has the total of its checkpoint', (_, model_type, [hidden, layers, heads, kv, ffn, vocab], keys, total) => {
-    const config = parse({
+    const config = {
       model_type,
       hidden_size: hidden,
       num_hidden_layers: layers,
@@ -230,8 +238,8 @@ describe('parameterCounts', () => {
       intermediate_size: ffn,
       vocab_size: vocab,
       ...keys,
-    });
-    expect(parameterCounts(config).total).toBe(total);
+    };
+    expect(parameterCounts(parseModelSpec(config, 'config.json')).total).toBe(total);
   });
 
   test('a total beyond 2^53 is an error, not a rounded number', () => {
@@ -242,7 +250,7 @@ describe('parameterCounts', () => {
       intermediate_size: 2 ** 22,
       head_dim: 64,
     };
-    expect(errorOf(() => parameterCounts(parse(huge))).code).toBe('CAPACITY');
+    expect(errorOf(() => parameterCounts(parseModelSpec(huge, 'config.json'))).code).toBe('CAPACITY');
   });
 });
 
@@ -330,7 +338,8 @@ describe('presets', () => {
     const parsed = models().filter((model) => dense.includes(String(model.config.model_type)));
     expect(parsed.length).toBeGreaterThan(10);
     for (const { id, config, parameters } of parsed) {
-      expect(parameterCounts(parseModelConfig(config, id)).total, id).toBe(parameters);
+      expect(parseModelConfig(config, id).layers, id).toBeGreaterThan(0);
+      expect(parameterCounts(parseModelSpec(config, id)).total, id).toBe(parameters);
     }
   });
 

@@ -10,8 +10,8 @@
  * (token ids, dropout, dtype, quantization ...) are not read: the number format is a choice of the run.
  * see: transformers models/{llama,mistral,qwen2,qwen3}/configuration_*.py, modeling_rope_utils.py
  */
-import { ModelError, show } from '../base/errors.ts';
 import { parseJson } from '../base/json.ts';
+import { type Fields, fail, fieldsOf, flag, integer, LIMITS, number, objectAt } from './fields.ts';
 
 export type ModelFamily = 'llama' | 'mistral' | 'qwen2' | 'qwen3';
 
@@ -76,46 +76,6 @@ const DEFAULT_SLIDING_WINDOW = 4096;
 /** Qwen: layers from this one on slide, unless `layer_types` says otherwise. */
 const DEFAULT_FIRST_SLIDING_LAYER = 28;
 
-/** An object of the file with the place it stands at, for errors. */
-interface Fields {
-  readonly path: string;
-  readonly prefix: string;
-  readonly values: Readonly<Record<string, unknown>>;
-}
-
-function fail(fields: Fields, key: string, expected: string, code: 'CONFIG' | 'UNSUPPORTED' = 'CONFIG'): never {
-  const value = fields.values[key];
-  const got = value === undefined ? 'but it is missing' : `got ${show(value)}`;
-  throw new ModelError(code, `${fields.path}: ${fields.prefix}${key}`, `expected ${expected}, ${got}`);
-}
-
-function integer(fields: Fields, key: string, min: number, max: number, fallback?: number): number {
-  const value = fields.values[key] ?? fallback;
-  if (!Number.isInteger(value) || (value as number) < min || (value as number) > max) {
-    fail(fields, key, `integer in ${min}..${max}`);
-  }
-  return value as number;
-}
-
-function number(fields: Fields, key: string, min: number, max: number, fallback?: number): number {
-  const value = fields.values[key] ?? fallback;
-  if (typeof value !== 'number' || !(value >= min && value <= max)) fail(fields, key, `number in ${min}..${max}`);
-  return value;
-}
-
-/** A switch that is off unless the file turns it on. */
-function flag(fields: Fields, key: string): boolean {
-  const value = fields.values[key] ?? false;
-  if (typeof value !== 'boolean') fail(fields, key, 'true or false');
-  return value;
-}
-
-function objectAt(fields: Fields, key: string): Fields {
-  const value = fields.values[key] ?? {};
-  if (typeof value !== 'object' || Array.isArray(value)) fail(fields, key, 'an object or null');
-  return { path: fields.path, prefix: `${fields.prefix}${key}.`, values: value as Record<string, unknown> };
-}
-
 /** The family by `model_type`, or by the one architecture where an old file has no `model_type`. */
 function familyOf(fields: Fields): ModelFamily {
   const { model_type: modelType, architectures } = fields.values;
@@ -172,10 +132,11 @@ function windowOf(config: Fields, family: ModelFamily): number | null {
   const usesWindow = family === 'mistral' || (family !== 'llama' && flag(config, 'use_sliding_window'));
   // Here null does not mean missing: it turns the window off.
   if (!usesWindow || config.values.sliding_window === null) return null;
-  return integer(config, 'sliding_window', 1, 2 ** 30, DEFAULT_SLIDING_WINDOW);
+  return integer(config, 'sliding_window', 1, LIMITS.positions, DEFAULT_SLIDING_WINDOW);
 }
 
-function slidingOf(
+/** The window, and which layers it applies to; used for the dense families and their kin. */
+export function slidingOf(
   config: Fields,
   family: ModelFamily,
   layers: number,
@@ -194,7 +155,7 @@ function slidingOf(
   }
   if (window === null) return full;
   const first =
-    family === 'mistral' ? 0 : integer(config, 'max_window_layers', 0, 2 ** 30, DEFAULT_FIRST_SLIDING_LAYER);
+    family === 'mistral' ? 0 : integer(config, 'max_window_layers', 0, LIMITS.positions, DEFAULT_FIRST_SLIDING_LAYER);
   if (first >= layers) return full;
   return { slidingWindow: window, slidingLayers: full.slidingLayers.map((_, layer) => layer >= first) };
 }
@@ -204,7 +165,9 @@ function headDimOf(config: Fields, family: ModelFamily, hidden: number, heads: n
   const hasKey = (config.values.head_dim ?? FAMILIES[family].headDim) !== null;
   const key = hasKey ? 'head_dim' : 'hidden_size';
   if (!hasKey && hidden % heads !== 0) fail(config, key, `a multiple of num_attention_heads = ${heads}`);
-  const headDim = hasKey ? integer(config, key, 1, 2 ** 14, FAMILIES[family].headDim ?? undefined) : hidden / heads;
+  const headDim = hasKey
+    ? integer(config, key, 1, LIMITS.headDim, FAMILIES[family].headDim ?? undefined)
+    : hidden / heads;
   // The rotary embedding turns pairs.
   if (headDim % 2 !== 0) fail(config, key, hasKey ? 'an even integer' : `${heads} heads of even width`);
   return headDim;
@@ -229,16 +192,13 @@ function refuseUnmodelled(config: Fields, family: ModelFamily): void {
  * file, key, value and what was expected.
  */
 export function parseModelConfig(json: unknown, path: string): DecoderConfig {
-  if (typeof json !== 'object' || json === null || Array.isArray(json)) {
-    throw new ModelError('CONFIG', path, `expected an object, got ${show(json)}`);
-  }
-  const config: Fields = { path, prefix: '', values: json as Record<string, unknown> };
+  const config = fieldsOf(json, path);
   const family = familyOf(config);
   refuseUnmodelled(config, family);
-  const hidden = integer(config, 'hidden_size', 1, 2 ** 20);
-  const layers = integer(config, 'num_hidden_layers', 1, 2 ** 12);
-  const heads = integer(config, 'num_attention_heads', 1, 2 ** 14);
-  const kvHeads = integer(config, 'num_key_value_heads', 1, 2 ** 14, heads);
+  const hidden = integer(config, 'hidden_size', 1, LIMITS.hidden);
+  const layers = integer(config, 'num_hidden_layers', 1, LIMITS.layers);
+  const heads = integer(config, 'num_attention_heads', 1, LIMITS.heads);
+  const kvHeads = integer(config, 'num_key_value_heads', 1, LIMITS.heads, heads);
   if (heads % kvHeads !== 0) fail(config, 'num_key_value_heads', `a divisor of num_attention_heads = ${heads}`);
   return {
     family,
@@ -247,8 +207,8 @@ export function parseModelConfig(json: unknown, path: string): DecoderConfig {
     heads,
     kvHeads,
     headDim: headDimOf(config, family, hidden, heads),
-    ffn: integer(config, 'intermediate_size', 1, 2 ** 22),
-    vocab: integer(config, 'vocab_size', 1, 2 ** 24),
+    ffn: integer(config, 'intermediate_size', 1, LIMITS.ffn),
+    vocab: integer(config, 'vocab_size', 1, LIMITS.vocab),
     ...ropeOf(config),
     normEpsilon: number(config, 'rms_norm_eps', 1e-15, 1, DEFAULT_NORM_EPSILON),
     activation: 'silu',
@@ -256,7 +216,7 @@ export function parseModelConfig(json: unknown, path: string): DecoderConfig {
     qkvBias: family === 'qwen2',
     qkNorm: family === 'qwen3',
     tieEmbeddings: flag(config, 'tie_word_embeddings'),
-    maxPositions: integer(config, 'max_position_embeddings', 1, 2 ** 30, FAMILIES[family].maxPositions),
+    maxPositions: integer(config, 'max_position_embeddings', 1, LIMITS.positions, FAMILIES[family].maxPositions),
   };
 }
 
