@@ -62,7 +62,7 @@ async function buildKernels() {
   generateTiles(rootUrl);
   generateFormats(rootUrl);
   for (const [target, entry] of [
-    ['simd', 'assembly/index.ts'],
+    ['simd', 'assembly/simd.ts'],
     ['relaxed', 'assembly/relaxed.ts'],
   ]) {
     const { error } = await main([entry, '--baseDir', root, '--config', 'asconfig.json', '--target', target], streams);

@@ -1,6 +1,6 @@
 /**
  * Compiles data/ into TypeScript modules, so that the library needs no file system (it also runs in a browser):
- *   src/hardware/data.gen.ts   chips, cores, systems, prices, power, sources, fitted constants
+ *   src/hardware/data.gen.ts   chips, cores, fabrics, systems, prices, power, sources, fitted constants
  *   src/models/presets.gen.ts  models
  *   src/validation/measurements.gen.ts  published measurements, as text: parsed only by who validates
  * The output depends on the files alone: entries sorted by file name, compact JSON. The values are `unknown` on
@@ -43,6 +43,7 @@ export function embedData(rootUrl) {
   writeModule(new URL('src/hardware/data.gen.ts', rootUrl), {
     chips: readFolder(new URL('chips/', data)),
     cores: readFolder(new URL('cores/', data)),
+    fabrics: readFolder(new URL('fabrics/', data)),
     systems: readFolder(new URL('systems/', data)),
     prices: readJson(new URL('prices.json', data)),
     power: readJson(new URL('power.json', data)),

@@ -4,11 +4,32 @@
 export { ModelError, type ModelErrorCode } from './base/errors.ts';
 export { parseJson, toJson } from './base/json.ts';
 export * from './base/units.ts';
+// Collectives: schedules, algorithms, numbers.
+export type { Algorithm, AlgorithmOptions } from './collectives/algorithms/algorithm.ts';
+export { collectiveAlgorithms, collectivesOf } from './collectives/algorithms/registry.ts';
+export { buildSchedule, ringAllReduce, type ScheduleOptions, whyNot } from './collectives/build.ts';
 export { type BusyLink, busiestLinks, type ClockResult, executeClock, type LinkInterval } from './collectives/clock.ts';
 export { algorithmBandwidth, busBandwidth, ringAllReduceTime } from './collectives/formula.ts';
-export { executeNumeric } from './collectives/numeric.ts';
-export { ringAllReduce } from './collectives/ring.ts';
-export { bytesReceived, bytesSent, type Collective, type Schedule, totalBytes } from './collectives/schedule.ts';
+export { circularPairs, stridedGroups } from './collectives/groups.ts';
+export {
+  type CollectiveRunOptions,
+  executeNumeric,
+  type NumericOptions,
+  type Reduction,
+  runCollective,
+} from './collectives/numeric.ts';
+export {
+  type Action,
+  ADD,
+  COLLECTIVES,
+  COPY,
+  type Collective,
+  DUPLICATE,
+  type RankRanges,
+  type Schedule,
+  type Transfers,
+} from './collectives/schedule.ts';
+export { type Traffic, trafficOf } from './collectives/traffic.ts';
 export {
   ENGINES,
   type Engine,
@@ -18,22 +39,67 @@ export {
   rankEngines,
 } from './core/engines.ts';
 export { type Operator, type OperatorKind, operatorFlops } from './core/operator.ts';
+export {
+  type ClusterClasses,
+  clusterClasses,
+  fabricClasses,
+  type LinkClass,
+  linkClasses,
+  type NodeClass,
+  nodeClasses,
+  type RankClass,
+  rankClasses,
+} from './fabric/classes.ts';
+export {
+  appendClosRoute,
+  buildClos,
+  type Clos,
+  type ClosSize,
+  type ClosTier,
+  type ClosTierSize,
+  closLinks,
+  closSize,
+  closStage,
+  meetingTier,
+} from './fabric/clos.ts';
+export {
+  appendClusterRoute,
+  type Cluster,
+  clusterLinks,
+  clusterPathCount,
+  linkBandwidth,
+  linkLatency,
+  longestClusterRoute,
+  nodeTopology,
+} from './fabric/cluster.ts';
+export { applyFaults, degradeTopology } from './fabric/degrade.ts';
+export { type Fault, parseFault } from './fabric/faults.ts';
+export { edgeDisjointRings, ringBandwidth } from './fabric/hamiltonian.ts';
+export { hypercubeOrder } from './fabric/hypercube.ts';
+export { type FabricMetrics, fabricMetrics, networkBisection } from './fabric/metrics.ts';
+export { clusterLinkName, findLinks, type NamedLink } from './fabric/names.ts';
 export { ringOrder } from './fabric/rings.ts';
-export { hops, route } from './fabric/routes.ts';
+export { appendRoute, hops, longestRoute, pathCount, type Route, route, routes } from './fabric/routes.ts';
 export { buildTopology, type LinkRate, linkName, type Topology } from './fabric/topology.ts';
 export { type Counter, type Slice, type Timeline, type Track, writePerfetto } from './formats/perfetto.ts';
+export { alternativeNames, chooseAlternatives } from './hardware/alternatives.ts';
 export {
   type CatalogueEntry,
   catalogueEntry,
   chipFromJson,
   chips,
   defaultPrice,
+  fabricFromJson,
   facility,
   findChip,
+  findNetwork,
   findSystem,
+  networkFromJson,
+  networks,
   prices,
   systemFromJson,
   systems,
+  withAlternatives,
 } from './hardware/catalog.ts';
 export {
   type Constants,
@@ -44,7 +110,9 @@ export {
 } from './hardware/fitted.ts';
 export type * from './hardware/spec.ts';
 export * from './kernels/index.ts';
-export { createMachine, type Machine, placeInHbm, type RankOptions } from './machine/machine.ts';
+export { type ClusterOptions, createCluster } from './machine/cluster.ts';
+export { createMachine, type Machine, placeInHbm } from './machine/machine.ts';
+export type { RankOptions } from './machine/ranks.ts';
 export { graphFlops } from './models/builder.ts';
 export {
   type DecoderConfig,

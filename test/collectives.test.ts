@@ -1,19 +1,20 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { ringAllReduce } from '../src/collectives/build.ts';
 import { busiestLinks, executeClock, type LinkInterval } from '../src/collectives/clock.ts';
 import { algorithmBandwidth, busBandwidth, busFactor, ringAllReduceTime } from '../src/collectives/formula.ts';
 import { executeNumeric } from '../src/collectives/numeric.ts';
-import { ringAllReduce } from '../src/collectives/ring.ts';
 import {
-  bytesReceived,
-  bytesSent,
+  type Action,
+  ADD,
+  COPY,
   chunkStart,
   type Schedule,
-  ScheduleBuilder,
   stepConflicts,
+  storedSchedule,
   type Transfer,
-  totalBytes,
 } from '../src/collectives/schedule.ts';
+import { trafficOf } from '../src/collectives/traffic.ts';
 import { ringOrder } from '../src/fabric/rings.ts';
 import { hops } from '../src/fabric/routes.ts';
 import { buildTopology, type Topology } from '../src/fabric/topology.ts';
@@ -54,14 +55,19 @@ function plan(
   elements: number,
   steps: readonly (readonly (readonly [number, number, number])[])[],
 ): Schedule {
-  const builder = new ScheduleBuilder();
-  for (const step of steps) {
-    for (const [source, destination, length] of step) {
-      builder.add({ source, destination, sourceOffset: 0, destinationOffset: 0, length, reduce: true });
-    }
-    builder.endStep();
-  }
-  return builder.build({ collective: 'all-reduce', algorithm: 'ring', ranks, elements });
+  return storedSchedule(
+    { collective: 'all-reduce', algorithm: 'given', ranks, elements },
+    steps.map((step) =>
+      step.map(([source, destination, length]) => ({
+        source,
+        destination,
+        sourceOffset: 0,
+        destinationOffset: 0,
+        length,
+        action: ADD,
+      })),
+    ),
+  );
 }
 
 function withBuffers(dtype: DType, values: readonly (readonly number[])[], use: (buffers: Tensor[]) => void): void {
@@ -96,19 +102,21 @@ describe('schedule', () => {
       [],
     ]);
     expect(schedule.steps).toBe(1);
-    expect(Array.from(schedule.stepStart)).toEqual([0, 1]);
-    expect(totalBytes(schedule, 2)).toBe(8);
+    expect(schedule.transfers(0).length).toEqual(Float64Array.of(4));
+    expect(trafficOf(schedule, 2).total).toBe(8);
   });
 
   test('a transfer conflicts if another of its step writes a part of what it reads', () => {
-    const builder = new ScheduleBuilder();
-    const base = { length: 4, reduce: false };
-    builder.add({ ...base, source: 0, destination: 1, sourceOffset: 0, destinationOffset: 0 });
-    builder.add({ ...base, source: 1, destination: 2, sourceOffset: 3, destinationOffset: 0 });
-    builder.add({ ...base, source: 1, destination: 3, sourceOffset: 4, destinationOffset: 0 });
-    const schedule = builder.build({ collective: 'send-recv', algorithm: 'ring', ranks: 4, elements: 8 });
-    expect(stepConflicts(schedule, 0)).toEqual([1]);
-    expect(() => stepConflicts(schedule, 1)).toThrow(RangeError);
+    const base: Pick<Transfer, 'length' | 'action'> = { length: 4, action: COPY };
+    const schedule = storedSchedule({ collective: 'send-recv', algorithm: 'given', ranks: 4, elements: 8 }, [
+      [
+        { ...base, source: 0, destination: 1, sourceOffset: 0, destinationOffset: 0 },
+        { ...base, source: 1, destination: 2, sourceOffset: 3, destinationOffset: 0 },
+        { ...base, source: 1, destination: 3, sourceOffset: 4, destinationOffset: 0 },
+      ],
+    ]);
+    expect(stepConflicts(schedule.transfers(0))).toEqual([1]);
+    expect(() => schedule.transfers(1)).toThrow(RangeError);
   });
 });
 
@@ -116,8 +124,7 @@ describe('ring all-reduce schedule', () => {
   test('one rank, or no elements, moves nothing', () => {
     for (const schedule of [ringAllReduce([0], 100), ringAllReduce([0, 1, 2], 0)]) {
       expect(schedule.steps).toBe(0);
-      expect(totalBytes(schedule, 4)).toBe(0);
-      expect(Array.from(schedule.stepStart)).toEqual([0]);
+      expect(trafficOf(schedule, 4).total).toBe(0);
     }
   });
 
@@ -126,9 +133,10 @@ describe('ring all-reduce schedule', () => {
       for (const n of SIZES.filter((size) => size > 0)) {
         const schedule = ringAllReduce(shuffled(p), n);
         expect(schedule.steps).toBe(2 * (p - 1));
-        expect(totalBytes(schedule, 4)).toBe(2 * (p - 1) * n * 4);
-        expect(bytesSent(schedule, 4).reduce((a, b) => a + b, 0)).toBe(2 * (p - 1) * n * 4);
-        expect(bytesReceived(schedule, 4).reduce((a, b) => a + b, 0)).toBe(2 * (p - 1) * n * 4);
+        const { total, sent, received } = trafficOf(schedule, 4);
+        expect(total).toBe(2 * (p - 1) * n * 4);
+        expect(sent.reduce((a, b) => a + b, 0)).toBe(total);
+        expect(received.reduce((a, b) => a + b, 0)).toBe(total);
       }
     }
   });
@@ -141,7 +149,8 @@ describe('ring all-reduce schedule', () => {
         const schedule = ringAllReduce(shuffled(p), n);
         const mean = (2 * (p - 1) * n) / p;
         const slack = n % p === 0 ? 0 : 2;
-        for (const count of [...bytesSent(schedule, 1), ...bytesReceived(schedule, 1)]) {
+        const { sent, received } = trafficOf(schedule, 1);
+        for (const count of [...sent, ...received]) {
           expect(Math.abs(count - mean)).toBeLessThanOrEqual(slack);
         }
       }
@@ -152,7 +161,7 @@ describe('ring all-reduce schedule', () => {
     for (const p of RANKS) {
       for (const n of SIZES) {
         const schedule = ringAllReduce(shuffled(p), n);
-        for (let step = 0; step < schedule.steps; step++) expect(stepConflicts(schedule, step)).toEqual([]);
+        for (let step = 0; step < schedule.steps; step++) expect(stepConflicts(schedule.transfers(step))).toEqual([]);
       }
     }
   });
@@ -160,15 +169,16 @@ describe('ring all-reduce schedule', () => {
   test('every rank sends only to its successor in the order', () => {
     const order = [2, 0, 3, 1];
     const schedule = ringAllReduce(order, 10);
-    schedule.source.forEach((source, t) => {
-      expect(schedule.destination[t]).toBe(order[(order.indexOf(source) + 1) % 4]);
+    const { source, destination } = schedule.transfers(0);
+    source.forEach((from, t) => {
+      expect(destination[t]).toBe(order[(order.indexOf(from) + 1) % 4]);
     });
   });
 
   test('an order that is no permutation is an error', () => {
-    expect(() => ringAllReduce([0, 2, 2], 8)).toThrow('"order[2]" expected a rank not listed before, got 2');
-    expect(() => ringAllReduce([0, 3], 8)).toThrow('"order[1]" expected integer in 0..1, got 3');
-    expect(() => ringAllReduce([], 8)).toThrow('"order.length" expected integer >= 1, got 0');
+    expect(() => ringAllReduce([0, 2, 2], 8)).toThrow('"orders[0][2]" expected a position not listed before, got 2');
+    expect(() => ringAllReduce([0, 3], 8)).toThrow('"orders[0][1]" expected integer in 0..1, got 3');
+    expect(() => ringAllReduce([], 8)).toThrow('"ranks" expected integer in 1..1048576, got 0');
     expect(() => ringAllReduce([0, 1], 1.5)).toThrow('"elements"');
   });
 });
@@ -210,11 +220,10 @@ describe('numeric executor', () => {
 
   test('a step reads what was there before it: two ranks swap, three rotate, two exchange and add', () => {
     const all = { sourceOffset: 0, destinationOffset: 0, length: 2 };
-    const make = (ranks: number, transfers: readonly (readonly [number, number, boolean])[]): Schedule => {
-      const builder = new ScheduleBuilder();
-      for (const [source, destination, reduce] of transfers) builder.add({ ...all, source, destination, reduce });
-      return builder.build({ collective: 'send-recv', algorithm: 'ring', ranks, elements: 2 });
-    };
+    const make = (ranks: number, transfers: readonly (readonly [number, number, Action])[]): Schedule =>
+      storedSchedule({ collective: 'send-recv', algorithm: 'given', ranks, elements: 2 }, [
+        transfers.map(([source, destination, action]) => ({ ...all, source, destination, action })),
+      ]);
     const two = [
       [1, 2],
       [3, 4],
@@ -223,8 +232,8 @@ describe('numeric executor', () => {
     expect(
       run(
         make(2, [
-          [0, 1, false],
-          [1, 0, false],
+          [0, 1, COPY],
+          [1, 0, COPY],
         ]),
         'f32',
         two,
@@ -236,9 +245,9 @@ describe('numeric executor', () => {
     expect(
       run(
         make(3, [
-          [0, 1, false],
-          [1, 2, false],
-          [2, 0, false],
+          [0, 1, COPY],
+          [1, 2, COPY],
+          [2, 0, COPY],
         ]),
         'bf16',
         three,
@@ -251,8 +260,8 @@ describe('numeric executor', () => {
     expect(
       run(
         make(2, [
-          [0, 1, true],
-          [1, 0, true],
+          [0, 1, ADD],
+          [1, 0, ADD],
         ]),
         'f32',
         two,
@@ -285,28 +294,25 @@ describe('numeric executor', () => {
         sourceOffset: fc.nat(elements),
         destinationOffset: fc.nat(elements),
         length: fc.nat(elements),
-        reduce: fc.boolean(),
+        action: fc.constantFrom<Action>(COPY, ADD),
       })
       .map((t) => ({ ...t, length: Math.min(t.length, elements - Math.max(t.sourceOffset, t.destinationOffset)) }));
     fc.assert(
       fc.property(fc.array(fc.array(transfer, { maxLength: 6 }), { maxLength: 4 }), (steps) => {
-        const builder = new ScheduleBuilder();
         let expected = upTo(ranks).map((rank) => upTo(elements).map((i) => rank * elements + i));
         const start = expected;
         for (const step of steps) {
           const before = expected;
           expected = before.map((row) => [...row]);
           for (const t of step) {
-            builder.add(t);
             for (let i = 0; i < t.length; i++) {
               const out = expected[t.destination]!;
               const at = t.destinationOffset + i;
-              out[at] = (t.reduce ? out[at]! : 0) + before[t.source]![t.sourceOffset + i]!;
+              out[at] = (t.action === ADD ? out[at]! : 0) + before[t.source]![t.sourceOffset + i]!;
             }
           }
-          builder.endStep();
         }
-        const schedule = builder.build({ collective: 'send-recv', algorithm: 'ring', ranks, elements });
+        const schedule = storedSchedule({ collective: 'send-recv', algorithm: 'given', ranks, elements }, steps);
         expect(run(schedule, 'f32', start)).toEqual(expected);
       }),
       { numRuns: 300 },
@@ -474,10 +480,10 @@ describe('clock executor', () => {
           expect(result.linkBusy[link]!).toBeLessThanOrEqual(result.time);
         });
         let expected = 0;
-        schedule.length.forEach((length, t) => {
-          const [from, to] = [chipOf[schedule.source[t]!]!, chipOf[schedule.destination[t]!]!];
-          expected += length * 2 * Math.max(1, hops(topology, from, to)); // on-chip: one link
-        });
+        for (const [pair, bytes] of trafficOf(schedule, 2).pairs) {
+          const [from, to] = [chipOf[Math.floor(pair / schedule.ranks)]!, chipOf[pair % schedule.ranks]!];
+          expected += bytes * Math.max(1, hops(topology, from, to)); // on-chip: one link
+        }
         expect(result.linkBytes.reduce((a, b) => a + b, 0)).toBe(expected);
         expect(result.time).toBe(result.stepTimes.reduce((a, b) => a + b, 0));
       }),

@@ -254,7 +254,7 @@ describe('any fabric', () => {
   });
 
   test('a fabric for another number of chips is an error that gives both', () => {
-    expect(() => build(torus([4, 4]), 12)).toThrow('fabric: joins 16 chips, the system has 12');
+    expect(() => build(torus([4, 4]), 12)).toThrow('fabric: expected dimensions that multiply to 12 chips, not 16');
     expect(() => build({ type: 'single' }, 2)).toThrow(ModelError);
   });
 

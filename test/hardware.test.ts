@@ -21,7 +21,7 @@ type Json = Record<string, unknown>;
 
 const dataUrl = new URL('../data/', import.meta.url);
 const readJson = (path: string): Json => JSON.parse(readFileSync(new URL(path, dataUrl), 'utf8'));
-const folders = ['chips', 'cores', 'systems', 'models'] as const;
+const folders = ['chips', 'cores', 'fabrics', 'systems', 'models'] as const;
 const files = folders.flatMap((folder) =>
   readdirSync(new URL(folder, dataUrl)).map((name) => ({ folder, name, json: readJson(`${folder}/${name}`) })),
 );
@@ -35,7 +35,7 @@ describe('the shipped files', () => {
     expect(facility().pue).toBe(1.14);
   });
 
-  test('have ids and aliases that are unique over chips, cores, systems and models, in any case', () => {
+  test('have ids and aliases that are unique over chips, cores, networks, systems and models, in any case', () => {
     const spellings = files.flatMap(({ json }) => [json.id, ...(json.aliases as string[])] as string[]);
     const lower = spellings.map((spelling) => spelling.toLowerCase());
     expect(lower.filter((spelling, i) => lower.indexOf(spelling) !== i)).toEqual([]);
@@ -513,7 +513,7 @@ describe("a user's own file", () => {
       (s) => {
         s.fabric = { type: 'mesh' };
       },
-      'fabric.type: expected one of single, torus, switched, unknown, got "mesh"',
+      'fabric.type: expected one of single, torus, switched, graph, unknown, got "mesh"',
     ],
     [
       'another schema version',

@@ -2,7 +2,8 @@ import { describe, expect, test } from 'vitest';
 import { hops } from '../src/fabric/routes.ts';
 import { findSystem, systems } from '../src/hardware/catalog.ts';
 import type { SystemSpec } from '../src/hardware/spec.ts';
-import { createMachine, type Machine, placeInHbm, type RankOptions } from '../src/machine/machine.ts';
+import { createMachine, type Machine, placeInHbm } from '../src/machine/machine.ts';
+import type { RankOptions } from '../src/machine/ranks.ts';
 
 function machine(system: string, options?: RankOptions): Machine {
   return createMachine(findSystem(system), options);

@@ -12,7 +12,7 @@ import { expectInteger } from '../base/errors.ts';
 import { type Bytes, type Picoseconds, type Seconds, toPicoseconds } from '../base/units.ts';
 import { route } from '../fabric/routes.ts';
 import { linkName, type Topology } from '../fabric/topology.ts';
-import type { Schedule } from './schedule.ts';
+import type { Schedule, Transfers } from './schedule.ts';
 
 export interface ClockResult {
   readonly time: Picoseconds;
@@ -63,11 +63,13 @@ export function executeClock(
   const stepTimes = new Float64Array(schedule.steps);
   const linkBytes = new Float64Array(links);
   const linkBusy = new Float64Array(links);
-  const traffic = new StepTraffic(schedule, topology, chipOf, bytesPerElement);
+  const traffic = new StepTraffic(topology, chipOf, bytesPerElement);
   let time = 0;
   for (let step = 0; step < schedule.steps; step++) {
     // Most steps of a regular algorithm load the links exactly like the one before.
-    if (step === 0 || !sameTransfers(schedule, step - 1, step)) traffic.load(step);
+    if (step === 0 || !sameTransfers(schedule.transfers(step - 1), schedule.transfers(step))) {
+      traffic.load(schedule.transfers(step));
+    }
     for (const link of traffic.used) {
       const bytes = traffic.bytes[link]!;
       const busy = toPicoseconds(bytes / topology.bandwidth[link]!);
@@ -107,7 +109,6 @@ interface Path {
 
 /** The load of the links in one step, over routes that are looked up once per pair of chips. */
 class StepTraffic {
-  readonly #schedule: Schedule;
   readonly #topology: Topology;
   readonly #chipOf: ArrayLike<number>;
   readonly #bytesPerElement: number;
@@ -117,39 +118,35 @@ class StepTraffic {
   readonly used: number[] = [];
   duration: Seconds = 0;
 
-  constructor(schedule: Schedule, topology: Topology, chipOf: ArrayLike<number>, bytesPerElement: number) {
-    this.#schedule = schedule;
+  constructor(topology: Topology, chipOf: ArrayLike<number>, bytesPerElement: number) {
     this.#topology = topology;
     this.#chipOf = chipOf;
     this.#bytesPerElement = bytesPerElement;
     this.bytes = new Float64Array(topology.from.length);
   }
 
-  load(step: number): void {
-    const { stepStart, length } = this.#schedule;
-    const begin = stepStart[step]!;
-    const end = stepStart[step + 1]!;
+  load({ source, destination, length }: Transfers): void {
     for (const link of this.used) this.bytes[link] = 0;
     this.used.length = 0;
-    for (let t = begin; t < end; t++) {
+    for (let t = 0; t < length.length; t++) {
       const bytes = length[t]! * this.#bytesPerElement;
-      for (const link of this.#path(t).links) {
+      for (const link of this.#path(source[t]!, destination[t]!).links) {
         if (this.bytes[link] === 0) this.used.push(link);
         this.bytes[link]! += bytes;
       }
     }
     this.duration = 0;
-    for (let t = begin; t < end; t++) {
-      const { links, latency } = this.#path(t);
+    for (let t = 0; t < length.length; t++) {
+      const { links, latency } = this.#path(source[t]!, destination[t]!);
       let slowest = 0;
       for (const link of links) slowest = Math.max(slowest, this.bytes[link]! / this.#topology.bandwidth[link]!);
       this.duration = Math.max(this.duration, latency + slowest);
     }
   }
 
-  #path(transfer: number): Path {
-    const from = this.#chipOf[this.#schedule.source[transfer]!]!;
-    const to = this.#chipOf[this.#schedule.destination[transfer]!]!;
+  #path(source: number, destination: number): Path {
+    const from = this.#chipOf[source]!;
+    const to = this.#chipOf[destination]!;
     const key = from * this.#topology.chips + to;
     const known = this.#paths.get(key);
     if (known) return known;
@@ -162,17 +159,13 @@ class StepTraffic {
 }
 
 /** True if two steps send the same lengths between the same ranks, whatever part of the buffer it is. */
-function sameTransfers({ stepStart, source, destination, length }: Schedule, a: number, b: number): boolean {
-  const beginA = stepStart[a]!;
-  const beginB = stepStart[b]!;
-  const count = stepStart[a + 1]! - beginA;
-  if (stepStart[b + 1]! - beginB !== count) return false;
-  for (let i = 0; i < count; i++) {
-    const s = beginA + i;
-    const t = beginB + i;
-    if (source[s] !== source[t] || destination[s] !== destination[t] || length[s] !== length[t]) return false;
-  }
-  return true;
+function sameTransfers(a: Transfers, b: Transfers): boolean {
+  return (
+    a.length.length === b.length.length &&
+    a.length.every(
+      (length, t) => length === b.length[t] && a.source[t] === b.source[t] && a.destination[t] === b.destination[t],
+    )
+  );
 }
 
 function checkPlacement(schedule: Schedule, topology: Topology, chipOf: ArrayLike<number>): void {

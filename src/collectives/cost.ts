@@ -13,6 +13,8 @@ import type { Collective } from './schedule.ts';
 export interface RankGroup {
   readonly ranks: number;
   readonly stride: number;
+  /** Ranks of the group in each node, where it leaves others of the node idle; as many as fit if left out. */
+  readonly perNode?: number;
 }
 
 export interface CollectiveCase {
@@ -24,8 +26,11 @@ export interface CollectiveCase {
   readonly dtype?: string;
   /** By its documented name, or `auto` (the default): the one with the least predicted time. */
   readonly algorithm?: string;
-  /** 'host': called from a framework, launch inside the time. 'device' if left out. */
-  readonly timing?: 'device' | 'host';
+  /**
+   * 'device' if left out. 'host': launched eagerly again and again, so that the launch hides behind the run before unless it
+   * is longer. 'framework': dispatched by one, whose time comes before it.
+   */
+  readonly timing?: 'device' | 'host' | 'framework';
 }
 
 export interface CollectiveCost {

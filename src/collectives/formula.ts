@@ -58,8 +58,14 @@ export function busFactor(collective: Collective, ranks: number): number {
     case 'all-gather':
     case 'reduce-scatter':
     case 'all-to-all':
+    case 'gather':
+    case 'scatter':
       return (ranks - 1) / ranks;
+    case 'broadcast':
+    case 'reduce':
+    case 'permute':
     case 'send-recv':
+    case 'barrier':
       return 1;
   }
 }

@@ -1,33 +1,82 @@
 /**
- * A collective as data: steps of transfers between ranks, each a copy or an add of a range of elements.
+ * A collective as a program: steps of transfers between ranks, each a copy or an add of a range of elements.
  *
  * One schedule serves two executors: `numeric.ts` moves the real bytes, `clock.ts` charges the same transfers to links.
  * All transfers of a step happen at once: each reads what was there before the step.
- * Transfers are held in typed arrays, step by step (compressed rows): step s is transfers stepStart[s] .. stepStart[s+1]-1.
- * Ranks keep their input in place, so offsets are element positions in one buffer of `elements` per rank.
+ * Every rank has one buffer of `elements`; its input and its output are ranges of it, the rest is scratch.
+ *
+ * A step is made when it is asked for, never stored: a ring of 512 ranks has half a million transfers, but one step of it
+ * is 512, and all steps of a class load the links alike. So a clock looks at one step of each class.
  */
 import { expectInteger } from '../base/errors.ts';
-import type { Bytes } from '../base/units.ts';
 
-export type Collective = 'all-reduce' | 'all-gather' | 'reduce-scatter' | 'all-to-all' | 'send-recv';
+export const COLLECTIVES = [
+  'all-reduce',
+  'all-gather',
+  'reduce-scatter',
+  'all-to-all',
+  'broadcast',
+  'reduce',
+  'gather',
+  'scatter',
+  'permute',
+  'send-recv',
+  'barrier',
+] as const;
+export type Collective = (typeof COLLECTIVES)[number];
 
-export interface Schedule {
-  readonly collective: Collective;
-  readonly algorithm: 'ring';
-  readonly ranks: number;
-  /** Length of every rank's buffer. */
-  readonly elements: number;
-  readonly steps: number;
-  /** steps + 1 entries. */
-  readonly stepStart: Int32Array;
-  /** One entry per transfer from here on: ranks, first elements, and number of elements (> 0). */
+/** The destination overwrites with what arrives. */
+export const COPY = 0;
+/**
+ * The destination reduces what arrives with what it holds. Transfers listed one after another that write the same range are
+ * one reduction with one rounding; if the first of them is a COPY, what the destination held is not part of it.
+ */
+export const ADD = 1;
+/**
+ * The receiving side's DMA writes what the transfer listed before has just written once more, into a buffer on the same
+ * chip: no read and no start of its own (KangaRing's "one read, two writes"). `source` is where that transfer wrote.
+ */
+export const DUPLICATE = 2;
+export type Action = typeof COPY | typeof ADD | typeof DUPLICATE;
+
+/** The transfers of one step, in columns. */
+export interface Transfers {
+  /** Endpoints. Where the two are equal, the transfer stays inside the rank's memory and crosses no link. */
   readonly source: Int32Array;
   readonly destination: Int32Array;
   readonly sourceOffset: Float64Array;
   readonly destinationOffset: Float64Array;
+  /** Elements, > 0. */
   readonly length: Float64Array;
-  /** 1: the destination adds to what it holds; 0: it overwrites. */
-  readonly reduce: Uint8Array;
+  readonly action: Uint8Array;
+}
+
+/** One range of each rank's buffer. */
+export interface RankRanges {
+  readonly offset: Float64Array;
+  readonly length: Float64Array;
+}
+
+export interface Schedule {
+  readonly collective: Collective;
+  readonly algorithm: string;
+  readonly ranks: number;
+  /** The ranks and, numbered after them, switches that reduce and copy on the way; these have a buffer as well. */
+  readonly endpoints: number;
+  /** Length of every endpoint's buffer. */
+  readonly elements: number;
+  readonly input: RankRanges;
+  readonly output: RankRanges;
+  /** Ranks in the group of each rank, itself included; 0 for a rank that takes no part. */
+  readonly groupSize: Int32Array;
+  readonly steps: number;
+  /**
+   * Class of each step, 0 and up in order of appearance. Steps of one class have the same transfers between the same
+   * endpoints, but for which of their ranges is one element longer where a buffer does not divide evenly.
+   */
+  readonly stepClass: Int32Array;
+  /** The transfers of step 0 .. steps - 1. Made anew on each call. */
+  readonly transfers: (step: number) => Transfers;
 }
 
 export interface Transfer {
@@ -36,52 +85,77 @@ export interface Transfer {
   readonly sourceOffset: number;
   readonly destinationOffset: number;
   readonly length: number;
-  readonly reduce: boolean;
+  readonly action: Action;
 }
 
-/**
- * Collects transfers step by step. Empty transfers, and steps with no other, are left out: they cost nothing.
- * Columns, not a list of objects, as a ring of 512 ranks has half a million transfers.
- */
-export class ScheduleBuilder {
-  readonly #stepStart: number[] = [0];
+/** Collects the transfers of a step in columns. Empty transfers are left out: they cost nothing. */
+export class TransferList {
   readonly #source: number[] = [];
   readonly #destination: number[] = [];
   readonly #sourceOffset: number[] = [];
   readonly #destinationOffset: number[] = [];
   readonly #length: number[] = [];
-  readonly #reduce: number[] = [];
+  readonly #action: number[] = [];
 
-  add({ source, destination, sourceOffset, destinationOffset, length, reduce }: Transfer): void {
+  add(
+    source: number,
+    destination: number,
+    sourceOffset: number,
+    destinationOffset: number,
+    length: number,
+    action: Action,
+  ): void {
     if (length === 0) return;
     this.#source.push(source);
     this.#destination.push(destination);
     this.#sourceOffset.push(sourceOffset);
     this.#destinationOffset.push(destinationOffset);
     this.#length.push(length);
-    this.#reduce.push(reduce ? 1 : 0);
+    this.#action.push(action);
   }
 
-  endStep(): void {
-    const transfers = this.#length.length;
-    if (transfers > this.#stepStart.at(-1)!) this.#stepStart.push(transfers);
-  }
-
-  /** The schedule so far; ends the last step if `endStep` has not. */
-  build(header: Pick<Schedule, 'collective' | 'algorithm' | 'ranks' | 'elements'>): Schedule {
-    this.endStep();
+  build(): Transfers {
     return {
-      ...header,
-      steps: this.#stepStart.length - 1,
-      stepStart: new Int32Array(this.#stepStart),
-      source: new Int32Array(this.#source),
-      destination: new Int32Array(this.#destination),
-      sourceOffset: new Float64Array(this.#sourceOffset),
-      destinationOffset: new Float64Array(this.#destinationOffset),
-      length: new Float64Array(this.#length),
-      reduce: new Uint8Array(this.#reduce),
+      source: Int32Array.from(this.#source),
+      destination: Int32Array.from(this.#destination),
+      sourceOffset: Float64Array.from(this.#sourceOffset),
+      destinationOffset: Float64Array.from(this.#destinationOffset),
+      length: Float64Array.from(this.#length),
+      action: Uint8Array.from(this.#action),
     };
   }
+}
+
+/** What a schedule of given steps is beside them. Input and output are the whole buffer of every rank if left out. */
+export interface StoredHeader extends Pick<Schedule, 'collective' | 'algorithm' | 'ranks' | 'elements'> {
+  readonly endpoints?: number;
+  readonly input?: RankRanges;
+  readonly output?: RankRanges;
+}
+
+/** The schedule of steps that are given one by one, each a class of its own. Steps without transfers are left out. */
+export function storedSchedule(header: StoredHeader, steps: readonly (readonly Transfer[])[]): Schedule {
+  const stored = steps
+    .map((step) => {
+      const list = new TransferList();
+      for (const t of step) list.add(t.source, t.destination, t.sourceOffset, t.destinationOffset, t.length, t.action);
+      return list.build();
+    })
+    .filter((step) => step.length.length > 0);
+  return {
+    endpoints: header.ranks,
+    groupSize: new Int32Array(header.ranks).fill(header.ranks),
+    input: wholeBuffers(header.ranks, header.elements),
+    output: wholeBuffers(header.ranks, header.elements),
+    ...header,
+    steps: stored.length,
+    stepClass: Int32Array.from(stored, (_, step) => step),
+    transfers: (step) => stored[expectInteger('step', step, 0, stored.length - 1)]!,
+  };
+}
+
+export function wholeBuffers(ranks: number, elements: number): RankRanges {
+  return { offset: new Float64Array(ranks), length: new Float64Array(ranks).fill(elements) };
 }
 
 /**
@@ -92,39 +166,22 @@ export function chunkStart(elements: number, chunks: number, index: number): num
   return index * Math.floor(elements / chunks) + Math.min(index, elements % chunks);
 }
 
-/** Bytes that leave each rank. Float64Array[ranks]. */
-export function bytesSent(schedule: Schedule, bytesPerElement: number): Float64Array {
-  return bytesPerRank(schedule, schedule.source, bytesPerElement);
-}
-
-/** Bytes that arrive at each rank. Float64Array[ranks]. */
-export function bytesReceived(schedule: Schedule, bytesPerElement: number): Float64Array {
-  return bytesPerRank(schedule, schedule.destination, bytesPerElement);
-}
-
-/** Bytes of all transfers together. */
-export function totalBytes(schedule: Schedule, bytesPerElement: number): Bytes {
-  return schedule.length.reduce((sum, length) => sum + length, 0) * bytesPerElement;
-}
-
 /**
- * Transfers of step `step` that read a range which a transfer of the same step writes.
- * For them the order inside the step would matter, so an executor has to save their source first.
- * @throws RangeError if the schedule has no such step
+ * Transfers of a step that read a range which another transfer of the same step writes.
+ * For them the order inside the step would matter, so an executor has to save their source first. A DUPLICATE, which
+ * reads what was just written, and a transfer that copies a range onto itself are not among them.
  */
-export function stepConflicts(schedule: Schedule, step: number): number[] {
-  expectInteger('step', step, 0, schedule.steps - 1);
-  const { source, destination, sourceOffset, destinationOffset, length } = schedule;
-  const begin = schedule.stepStart[step]!;
-  const end = schedule.stepStart[step + 1]!;
+export function stepConflicts(transfers: Transfers): number[] {
+  const { source, destination, sourceOffset, destinationOffset, length, action } = transfers;
   const writesTo = new Map<number, number[]>();
-  for (let t = begin; t < end; t++) {
+  for (let t = 0; t < length.length; t++) {
     const writes = writesTo.get(destination[t]!);
     if (writes) writes.push(t);
     else writesTo.set(destination[t]!, [t]);
   }
   const conflicts: number[] = [];
-  for (let t = begin; t < end; t++) {
+  for (let t = 0; t < length.length; t++) {
+    if (action[t] === DUPLICATE) continue;
     const readBegin = sourceOffset[t]!;
     const readEnd = readBegin + length[t]!;
     const overlaps = (w: number): boolean =>
@@ -132,12 +189,4 @@ export function stepConflicts(schedule: Schedule, step: number): number[] {
     if (writesTo.get(source[t]!)?.some(overlaps)) conflicts.push(t);
   }
   return conflicts;
-}
-
-function bytesPerRank(schedule: Schedule, rankOf: Int32Array, bytesPerElement: number): Float64Array {
-  const bytes = new Float64Array(schedule.ranks);
-  schedule.length.forEach((length, t) => {
-    bytes[rankOf[t]!]! += length * bytesPerElement;
-  });
-  return bytes;
 }

@@ -9,8 +9,9 @@
  * Switched: in chip order, which keeps a ring inside each group as long as it can.
  */
 import { expectInteger } from '../base/errors.ts';
+import { fabricSize } from '../hardware/fabric.ts';
 import type { FabricSpec, TorusDimension } from '../hardware/spec.ts';
-import { fabricSize } from './topology.ts';
+
 import { coordinate, torusDistance, torusStrides } from './torus.ts';
 
 /**

@@ -6,14 +6,20 @@
  *
  *     torus      per dimension: + and -
  *     switched   per `switch` level: up and down; per `direct` level: one for each group of the level (none to its own)
+ *     graph      none: routes follow a table of shortest paths (`RouteTable`)
  *     last       the chip itself, for two ranks on one chip
  *
- * Leaves out: the stages inside a switch (a level is one ideal crossbar), redundant lanes, failed links.
+ * Leaves out: the stages inside a switch (a level is one ideal crossbar), redundant lanes. Failed links: `applyFaults`.
  */
 import { expectInteger, ModelError } from '../base/errors.ts';
 import type { BytesPerSecond, Seconds } from '../base/units.ts';
+import { fabricProblem } from '../hardware/fabric.ts';
 import type { FabricSpec, SwitchLevel, TorusDimension } from '../hardware/spec.ts';
+import { RouteTable } from './route-table.ts';
 import { coordinate, isClosed, torusStrides } from './torus.ts';
+
+/** A bound on what one topology may hold: 24 bytes a link. Larger fabrics are described by their classes alone. */
+const MAX_LINKS = 2 ** 23;
 
 /** What a link carries, one direction. */
 export interface LinkRate {
@@ -35,18 +41,12 @@ export interface Topology {
   readonly portStart: Int32Array;
   /** Link of port q of chip c at `c * ports + q`, with ports = last `portStart` + 1; -1 where no link is. */
   readonly linkAtPort: Int32Array;
-}
-
-/** Chips that a fabric joins. */
-export function fabricSize(fabric: FabricSpec): number {
-  switch (fabric.type) {
-    case 'single':
-      return 1;
-    case 'torus':
-      return fabric.dimensions.reduce((chips, { size }) => chips * size, 1);
-    case 'switched':
-      return fabric.levels.at(-1)?.groupSize ?? 1;
-  }
+  /** Distance in chip numbers between neighbours of each torus dimension; empty for other fabrics. */
+  readonly stride: Int32Array;
+  /** Shortest paths, where the fabric itself has no rule (a graph) or its rule meets dead links; else null. */
+  readonly table: RouteTable | null;
+  /** 1 for each dead link; null where all live. */
+  readonly dead: Uint8Array | null;
 }
 
 /**
@@ -58,15 +58,16 @@ export function fabricSize(fabric: FabricSpec): number {
  */
 export function buildTopology(fabric: FabricSpec, chips: number, onChip: LinkRate): Topology {
   expectInteger('chips', chips, 1);
-  checkFabric(fabric);
+  checkFabric(fabric, chips);
   checkRate('onChip', onChip);
-  const size = fabricSize(fabric);
-  if (size !== chips) throw new ModelError('TOPOLOGY', 'fabric', `joins ${size} chips, the system has ${chips}`);
-
-  const wiring = new Wiring(chips, portsPerDimension(fabric));
+  const wiring = new Wiring(chips, portsPerDimension(fabric), fabric.type === 'graph' ? fabric.links.length : 0);
   let vertices = chips;
   if (fabric.type === 'torus') wireTorus(wiring, fabric.dimensions);
   if (fabric.type === 'switched') vertices = wireLevels(wiring, fabric.levels);
+  if (fabric.type === 'graph') {
+    vertices = fabric.vertices;
+    for (const link of fabric.links) wiring.addLink(link.from, link.to, link);
+  }
   for (let chip = 0; chip < chips; chip++) wiring.add(chip, wiring.ports - 1, chip, chip, onChip);
   return wiring.topology(fabric, vertices);
 }
@@ -84,13 +85,14 @@ export function onChipLink(topology: Topology, chip: number): number {
 /**
  * Readable name of a link: `chip3->chip4 (x+)`, `chip3->sled0`, `rack1->chip80`, `chip3 on-chip`.
  * Made on demand: a name per link would outweigh the rest of a large topology.
+ * @param node the node of a cluster that the topology is the fabric of; its chips and switches count from there on
  */
-export function linkName(topology: Topology, link: number): string {
+export function linkName(topology: Topology, link: number, node = 0): string {
   expectInteger('link', link, 0, topology.from.length - 1);
   const from = topology.from[link]!;
   const to = topology.to[link]!;
-  if (from === to) return `chip${from} on-chip`;
-  const ends = `${vertexName(topology, from)}->${vertexName(topology, to)}`;
+  if (from === to) return `${vertexName(topology, from, node)} on-chip`;
+  const ends = `${vertexName(topology, from, node)}->${vertexName(topology, to, node)}`;
   if (topology.fabric.type !== 'torus') return ends;
   const ports = portCount(topology);
   const port = topology.linkAtPort.indexOf(link, from * ports) - from * ports;
@@ -98,17 +100,33 @@ export function linkName(topology: Topology, link: number): string {
 }
 
 /** `chip3`, or a switch by its level and number within it: `rack1`. */
-export function vertexName(topology: Topology, vertex: number): string {
+export function vertexName(topology: Topology, vertex: number, node = 0): string {
   expectInteger('vertex', vertex, 0, topology.vertices - 1);
-  const { chips, fabric } = topology;
-  if (vertex < chips || fabric.type !== 'switched') return `chip${vertex}`;
-  let index = vertex - chips;
-  for (const level of fabric.levels) {
-    const switches = level.kind === 'switch' ? chips / level.groupSize : 0;
-    if (index < switches) return `${level.name}${index}`;
-    index -= switches;
+  const kind = vertexKinds(topology).find(({ first, count }) => vertex < first + count)!;
+  return `${kind.name}${node * kind.count + vertex - kind.first}`;
+}
+
+/** The vertex that `name` names, and the node of a cluster that it is in; null if there is none in any node. */
+export function findVertex(topology: Topology, name: string): { node: number; vertex: number } | null {
+  const match = /^(.*?)(\d+)$/.exec(name);
+  const kind = vertexKinds(topology).find((candidate) => candidate.name === match?.[1]);
+  if (match === null || kind === undefined || kind.count === 0) return null;
+  const index = Number(match[2]);
+  return { node: Math.floor(index / kind.count), vertex: kind.first + (index % kind.count) };
+}
+
+/** The vertices by what they are, in the order of their numbers: `count` of each from vertex `first` on. */
+function vertexKinds({ fabric, chips, vertices }: Topology): { name: string; first: number; count: number }[] {
+  const kinds = [{ name: 'chip', first: 0, count: chips }];
+  if (fabric.type === 'graph') kinds.push({ name: 'switch', first: chips, count: vertices - chips });
+  if (fabric.type !== 'switched') return kinds;
+  let first = chips;
+  for (const { name, kind, groupSize } of fabric.levels) {
+    if (kind !== 'switch') continue;
+    kinds.push({ name, first, count: chips / groupSize });
+    first += chips / groupSize;
   }
-  throw new RangeError(`"vertex" expected a vertex of the topology, got ${vertex}`);
+  return kinds;
 }
 
 /** Chips in one group of the next inner level: the unit that level `i` joins. */
@@ -123,6 +141,7 @@ function portCount(topology: Topology): number {
 function portsPerDimension(fabric: FabricSpec): number[] {
   switch (fabric.type) {
     case 'single':
+    case 'graph':
       return [];
     case 'torus':
       return fabric.dimensions.map(() => 2);
@@ -139,41 +158,61 @@ class Wiring {
   readonly ports: number;
   readonly portStart: Int32Array;
   readonly #linkAtPort: Int32Array;
-  readonly #from: number[] = [];
-  readonly #to: number[] = [];
-  readonly #bandwidth: number[] = [];
-  readonly #latency: number[] = [];
+  readonly #from: Int32Array;
+  readonly #to: Int32Array;
+  readonly #bandwidth: Float64Array;
+  readonly #latency: Float64Array;
+  #links = 0;
 
-  constructor(chips: number, portsPerDimension: readonly number[]) {
+  /** @param portless links that no port of a chip finds */
+  constructor(chips: number, portsPerDimension: readonly number[], portless: number) {
     this.chips = chips;
     this.portStart = new Int32Array(portsPerDimension.length + 1);
     portsPerDimension.forEach((ports, d) => {
       this.portStart[d + 1] = this.portStart[d]! + ports;
     });
     this.ports = this.portStart.at(-1)! + 1;
+    const most = chips * this.ports + portless;
+    if (most > MAX_LINKS)
+      throw new ModelError('TOPOLOGY', 'fabric', `expected at most ${MAX_LINKS} links, got ${most}`);
     this.#linkAtPort = new Int32Array(chips * this.ports).fill(-1);
+    this.#from = new Int32Array(most);
+    this.#to = new Int32Array(most);
+    this.#bandwidth = new Float64Array(most);
+    this.#latency = new Float64Array(most);
   }
 
   /** A link from vertex to vertex that port `port` of `chip` finds. */
-  add(chip: number, port: number, from: number, to: number, { bandwidth, latency }: LinkRate): void {
-    this.#linkAtPort[chip * this.ports + port] = this.#from.length;
-    this.#from.push(from);
-    this.#to.push(to);
-    this.#bandwidth.push(bandwidth);
-    this.#latency.push(latency);
+  add(chip: number, port: number, from: number, to: number, rate: LinkRate): void {
+    this.#linkAtPort[chip * this.ports + port] = this.#links;
+    this.addLink(from, to, rate);
+  }
+
+  addLink(from: number, to: number, { bandwidth, latency }: LinkRate): void {
+    const link = this.#links++;
+    this.#from[link] = from;
+    this.#to[link] = to;
+    this.#bandwidth[link] = bandwidth;
+    this.#latency[link] = latency;
   }
 
   topology(fabric: FabricSpec, vertices: number): Topology {
+    const from = this.#from.slice(0, this.#links);
+    const to = this.#to.slice(0, this.#links);
+    const latency = this.#latency.slice(0, this.#links);
     return {
       fabric,
       chips: this.chips,
       vertices,
-      from: Int32Array.from(this.#from),
-      to: Int32Array.from(this.#to),
-      bandwidth: Float64Array.from(this.#bandwidth),
-      latency: Float64Array.from(this.#latency),
+      from,
+      to,
+      bandwidth: this.#bandwidth.slice(0, this.#links),
+      latency,
       portStart: this.portStart,
       linkAtPort: this.#linkAtPort,
+      stride: Int32Array.from(fabric.type === 'torus' ? torusStrides(fabric.dimensions) : []),
+      table: fabric.type === 'graph' ? new RouteTable({ vertices, from, to, latency }, null) : null,
+      dead: null,
     };
   }
 }
@@ -228,7 +267,7 @@ function wireLevels(wiring: Wiring, levels: readonly SwitchLevel[]): number {
 }
 
 /** Stops a fabric whose arithmetic would yield NaN, an endless time or a missing link. */
-function checkFabric(fabric: FabricSpec): void {
+function checkFabric(fabric: FabricSpec, chips: number): void {
   if (fabric.type === 'torus') {
     fabric.dimensions.forEach((dimension, d) => {
       const path = `fabric.dimensions[${d}]`;
@@ -252,6 +291,13 @@ function checkFabric(fabric: FabricSpec): void {
       checkRate(path, level);
     });
   }
+  if (fabric.type === 'graph') {
+    fabric.links.forEach((link, i) => {
+      checkRate(`fabric.links[${i}]`, link);
+    });
+  }
+  const problem = fabricProblem(fabric, chips);
+  if (problem !== null) throw new ModelError('TOPOLOGY', 'fabric', problem);
 }
 
 function checkRate(path: string, { bandwidth, latency }: LinkRate): void {

@@ -277,6 +277,7 @@ export function chipSchema(findCore: Lookup<CoreEntry>): z.ZodType<ChipSpec> {
       logicalCoreSize: data.logicalCoreSize ?? 1,
       peak: data.peak,
       memory: { capacity: data.memory.capacity, bandwidth: data.memory.bandwidth },
+      dmaBandwidth: data.dma?.bandwidth ?? null,
       power: data.power,
     };
   });

@@ -94,6 +94,8 @@ export interface ChipSpec {
   readonly logicalCoreSize: number;
   readonly peak: Readonly<Partial<Record<PeakFormat, FlopsPerSecond | null>>>;
   readonly memory: { readonly capacity: Bytes | null; readonly bandwidth: BytesPerSecond | null };
+  /** All DMA engines of the chip together; null on other makers' chips. */
+  readonly dmaBandwidth: BytesPerSecond | null;
   /** Chip alone (thermal design power), and its share of a whole server (hosts, fans, switches, conversion). */
   readonly power: { readonly tdp: Watts | null; readonly allIn: Watts | null };
 }
@@ -121,12 +123,60 @@ export interface SwitchLevel {
   readonly bandwidth: BytesPerSecond;
   /** One traversal of this level, chip to chip. */
   readonly latency: Seconds;
+  /** Whether its switches add what the chips send and copy what one sends to all (NVLS). */
+  readonly reduces: boolean;
+}
+
+/** One cable of a graph, one direction. Vertices are numbered from 0, the chips first, then the switches. */
+export interface GraphLink {
+  readonly from: number;
+  readonly to: number;
+  readonly bandwidth: BytesPerSecond;
+  readonly latency: Seconds;
 }
 
 export type FabricSpec =
   | { readonly type: 'single' }
   | { readonly type: 'torus'; readonly dimensions: readonly TorusDimension[] }
-  | { readonly type: 'switched'; readonly levels: readonly SwitchLevel[] };
+  | { readonly type: 'switched'; readonly levels: readonly SwitchLevel[] }
+  | {
+      readonly type: 'graph';
+      readonly chips: number;
+      /** Chips and switches. */
+      readonly vertices: number;
+      readonly links: readonly GraphLink[];
+    };
+
+/** One tier of switches of a Clos network (a folded Clos, or fat tree), as a bill of materials. */
+export interface NetworkTier {
+  readonly name: string;
+  /** Ports of one switch, all of the network's port rate. */
+  readonly ports: number;
+  /** Bandwidth of a switch's ports towards the chips / towards the next tier; 1 is non-blocking. Unused at the top. */
+  readonly oversubscription: number;
+  /** From one switch to the next or back, its own traversal and the cable: charged on each link above the first tier. */
+  readonly latency: Seconds;
+}
+
+/**
+ * The network between systems: a Clos of `tiers` (next to the chips first), of which a cluster uses as many as it needs.
+ */
+export interface NetworkSpec {
+  readonly id: string;
+  readonly name: string;
+  readonly aliases: readonly string[];
+  /** One port of a switch, one direction. */
+  readonly port: BytesPerSecond;
+  /** What one chip sends into the network; null: the system's `scaleOut` shared by its chips. */
+  readonly bandwidth: BytesPerSecond | null;
+  /** Memory to memory of two chips below one switch of the first tier: adapters, software and that switch. */
+  readonly latency: Seconds;
+  /** Separate networks side by side; a chip has an equal part of its ports in each. */
+  readonly planes: number;
+  /** How a pair of chips uses equally short ways: its packets over all of them, or all packets over one, by a hash. */
+  readonly routing: 'spray' | 'ecmp';
+  readonly tiers: readonly NetworkTier[];
+}
 
 export interface SystemSpec {
   readonly id: string;
@@ -139,6 +189,8 @@ export interface SystemSpec {
   readonly fabric: FabricSpec | null;
   /** Scale-out network of the whole system, one direction. */
   readonly scaleOut: BytesPerSecond | null;
+  /** What `scaleOut` is connected to; null where systems of this kind are not joined to clusters. */
+  readonly network: NetworkSpec | null;
   /** Whole system under load, without the building's overhead (PUE). Null: unknown. */
   readonly power: Watts | null;
   /** Kind and source of `power`, or where it was looked for. */

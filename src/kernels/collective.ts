@@ -2,7 +2,7 @@
  * What a collective does to bytes: reductions of many buffers in one pass, copies, rows gathered and scattered by index,
  * and the exchange of blocks that an all-to-all makes.
  */
-import { expectOneOf } from '../base/errors.ts';
+import { expectInteger, expectOneOf } from '../base/errors.ts';
 import { cast, type Rounding, storeRounded } from './cast.ts';
 import { DTYPES } from './dtype.ts';
 import { expectContiguous, expectLike, expectShape, type Tensor } from './tensor.ts';
@@ -48,6 +48,18 @@ export function reduce(
   } else {
     storeRounded(out, rounding, (y) => run(`reduce_${dtype}`, code, sources, y));
   }
+}
+
+/**
+ * tensor = tensor / divisor, rounded once: an average from a sum. Integers are rounded towards 0.
+ * @throws RangeError if `divisor` is not an integer >= 1
+ */
+export function divide(tensor: Tensor, divisor: number, rounding: Rounding = 'nearest'): void {
+  expectInteger('divisor', divisor, 1);
+  if (divisor === 1) return;
+  const quotients = tensor.toFloat32().map((x) => x / divisor);
+  using exact = tensor.arena.tensor('f32', tensor.shape).set(quotients);
+  cast(exact, tensor, rounding);
 }
 
 function expectReduced({ dtype }: Tensor): ReducedDType {

@@ -1,25 +1,16 @@
 /**
  * A system that ranks run on: which cores a rank has, which chip it sits on, what its share of the memory is, and the
  * fabric between the chips.
- *
- * A rank is a logical NeuronCore, as the Neuron SDK counts (1 or 2 physical cores, `lnc`), or a whole chip whose cores
- * share the work (`rank: 'chip'`). Ranks fill one chip after another.
+ * Ranks fill one chip after another.
  */
-import { expectInteger, expectOneOf, ModelError } from '../base/errors.ts';
-import type { Bytes, Seconds } from '../base/units.ts';
+import { expectInteger, ModelError } from '../base/errors.ts';
+import type { Bytes } from '../base/units.ts';
 import { type RankEngines, rankEngines } from '../core/engines.ts';
 import { ringOrder } from '../fabric/rings.ts';
 import { buildTopology, type Topology } from '../fabric/topology.ts';
 import type { SystemSpec } from '../hardware/spec.ts';
-
-export interface RankOptions {
-  /** What a rank is; 'core' (a logical NeuronCore) by default. */
-  readonly rank?: 'core' | 'chip';
-  /** Physical cores of a logical core, 1 or 2; the chip's default if left out. */
-  readonly lnc?: number;
-  /** Uses the first `ranks` only; the others idle. */
-  readonly ranks?: number;
-}
+import { onChipLink } from './cluster.ts';
+import { type RankOptions, rankLayout } from './ranks.ts';
 
 export interface Machine {
   readonly system: SystemSpec;
@@ -36,37 +27,23 @@ export interface Machine {
 }
 
 /**
- * Latency of a transfer between two ranks of one chip: the DMA's semaphore-to-start, which every transfer has at least.
- * Its bandwidth is half of the chip's HBM bandwidth, shared by the chip's ranks: each byte is read once and written once.
- */
-function onChipLink({ chip }: SystemSpec): { latency: Seconds; bandwidth: number } {
-  return { latency: chip.core?.dmaStart ?? 0, bandwidth: (chip.memory.bandwidth ?? 0) / 2 };
-}
-
-/**
  * The ranks of a system.
  * @throws RangeError for a wrong option, ModelError if the system has no NeuronCores or no described fabric.
  */
 export function createMachine(system: SystemSpec, options: RankOptions = {}): Machine {
-  const { chip, chips } = system;
-  const rank = expectOneOf('rank', options.rank ?? 'core', ['core', 'chip']);
+  const { chip, chips, fabric } = system;
   if (chip.cores === null) {
     throw new ModelError('UNSUPPORTED', system.id, `expected a system of NeuronCores, got one of ${chip.name}`);
   }
-  const lnc = expectInteger('lnc', options.lnc ?? chip.logicalCoreSize, 1, 2);
-  if (chip.cores % lnc !== 0 || (lnc === 2 && chip.logicalCoreSize === 1)) {
-    throw new RangeError(`"lnc" expected 1 on ${chip.name}, got ${lnc}`);
-  }
-  if (system.fabric === null) {
+  const { rank, lnc, ranksPerChip } = rankLayout(chip, options);
+  if (fabric === null) {
     throw new ModelError('TOPOLOGY', system.id, 'expected a system whose links are published, got none');
   }
-  const coresPerRank = rank === 'chip' ? chip.cores : lnc;
-  const ranksPerChip = chip.cores / coresPerRank;
   const ranks = expectInteger('ranks', options.ranks ?? chips * ranksPerChip, 1, chips * ranksPerChip);
-  const engines = rankEngines(chip, coresPerRank);
+  const engines = rankEngines(chip, chip.cores / ranksPerChip);
   const usedChips = Math.ceil(ranks / ranksPerChip);
   const chipRing = ringOrder(
-    system.fabric,
+    fabric,
     Int32Array.from({ length: usedChips }, (_, i) => i),
   );
   const ring = Array.from(chipRing).flatMap((chipIndex) =>
@@ -81,7 +58,7 @@ export function createMachine(system: SystemSpec, options: RankOptions = {}): Ma
     chipOf: Int32Array.from({ length: ranks }, (_, i) => Math.floor(i / ranksPerChip)),
     ring: Int32Array.from(ring),
     engines,
-    topology: buildTopology(system.fabric, chips, onChipLink(system)),
+    topology: buildTopology(fabric, chips, onChipLink(system)),
   };
 }
 

@@ -12,6 +12,7 @@ function fabricName(fabric: FabricSpec | null): string {
   if (fabric === null) return 'unknown';
   if (fabric.type === 'single') return 'one chip';
   if (fabric.type === 'switched') return `switched (${fabric.levels.map(({ groupSize }) => groupSize).join(', ')})`;
+  if (fabric.type === 'graph') return `graph of ${fabric.vertices}`;
   const [first] = fabric.dimensions;
   if (fabric.dimensions.length === 1) return `${first!.wrap ? 'ring' : 'chain'} of ${first!.size}`;
   return `torus ${fabric.dimensions.map(({ size }) => size).join('x')}`;

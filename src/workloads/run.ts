@@ -4,14 +4,16 @@
  */
 import { expectInteger, expectKnownKeys, expectOneOf, ModelError } from '../base/errors.ts';
 import { toNanoseconds } from '../base/units.ts';
+import { ringAllReduce } from '../collectives/build.ts';
 import { algorithmBandwidth, busBandwidth } from '../collectives/formula.ts';
-import { ringAllReduce } from '../collectives/ring.ts';
-import { bytesSent, type Schedule } from '../collectives/schedule.ts';
+import type { Schedule } from '../collectives/schedule.ts';
+import { trafficOf } from '../collectives/traffic.ts';
 import type { Timeline } from '../formats/perfetto.ts';
 import { defaultPrice } from '../hardware/catalog.ts';
 import type { PriceRow, SystemSpec } from '../hardware/spec.ts';
 import { Arena, DTYPES, type DType, MAX_ARENA_BYTES, type Tensor } from '../kernels/index.ts';
-import { createMachine, type Machine, placeInHbm, type RankOptions } from '../machine/machine.ts';
+import { createMachine, type Machine, placeInHbm } from '../machine/machine.ts';
+import type { RankOptions } from '../machine/ranks.ts';
 import type { DecoderConfig } from '../models/config.ts';
 import { blockElements, type LayerShard, layerSteps, rankWeights, shardLayer, shardProblem } from '../models/layer.ts';
 import { type LayerTime, layerTimeline, timeLayer } from './layer-clock.ts';
@@ -314,7 +316,7 @@ function describeCollective(
 ): RunResult['collective'] {
   const bytes = schedule.elements * elementBytes;
   const seconds = collective.time / 1e12;
-  const sent = bytesSent(schedule, elementBytes);
+  const { sent } = trafficOf(schedule, elementBytes);
   const isIdle = collective.time === 0;
   return {
     algorithm: schedule.algorithm,

@@ -1,0 +1,104 @@
+/**
+ * The rounds of a collective between nodes, in closed form, so that a million chips cost no more than two: every rank runs
+ * it with the ranks at its place in the other N nodes, and all places at once.
+ *
+ *     ring        N - 1 rounds of 1/N to the next node       rdh    log2 N rounds of 1/2, 1/4 ... at distance 2^k
+ *     mesh        1 round of (N - 1)/N, 1/N to each node     tree   log2 N rounds of all the data
+ *
+ * An all-reduce is a reduce-scatter and an all-gather. A chip's port into the network carries what its ranks send; of that
+ * the part that leaves the chip's group of a tier goes through its uplinks: min(1, distance / nodes in the group) of it where
+ * every node sends the same way round, the part of all nodes that is outside in a mesh.
+ * Leaves out: faults (`fold.ts`), and groups of chips that do not divide into whole nodes.
+ */
+import type { Seconds } from '../base/units.ts';
+import type { Protocol } from './engine.ts';
+import { ADD_TOUCHES, COPY_TOUCHES } from './program.ts';
+import type { Round } from './rounds.ts';
+import type { Collective } from './schedule.ts';
+import type { Wires } from './wires.ts';
+
+export type InterAlgorithm = 'ring' | 'rdh' | 'mesh' | 'binomial-tree';
+
+/** Steps of one kind: how often, how much of the data each rank sends, how far, to how many, and whether it is added. */
+interface Exchange {
+  readonly count: number;
+  readonly share: number;
+  readonly distance: number | 'all';
+  readonly adds: boolean;
+}
+
+/** Why the algorithm is not defined between `nodes` nodes, or null. */
+export function interRequirement(algorithm: InterAlgorithm, collective: Collective, nodes: number): string | null {
+  const isTree = algorithm === 'binomial-tree';
+  if (isTree !== (collective === 'broadcast' || collective === 'reduce')) return `another algorithm for ${collective}`;
+  if (algorithm === 'rdh' && (nodes & (nodes - 1)) !== 0) return `a power of two of nodes, got ${nodes}`;
+  if (collective === 'all-to-all' && algorithm !== 'mesh') return 'mesh';
+  return null;
+}
+
+function exchanges(algorithm: InterAlgorithm, collective: Collective, nodes: number): Exchange[] {
+  const half = (adds: boolean): Exchange[] => {
+    switch (algorithm) {
+      case 'ring':
+        return [{ count: nodes - 1, share: 1 / nodes, distance: 1, adds }];
+      case 'mesh':
+        return [{ count: 1, share: (nodes - 1) / nodes, distance: 'all', adds }];
+      case 'rdh':
+        return doublings(nodes).map((distance) => ({ count: 1, share: distance / nodes, distance, adds }));
+      case 'binomial-tree':
+        return doublings(nodes).map((distance) => ({ count: 1, share: 1, distance, adds }));
+    }
+  };
+  if (collective === 'all-reduce') return [...half(true), ...half(false)];
+  return half(collective === 'reduce-scatter' || collective === 'reduce');
+}
+
+/** 1, 2, 4 ... below `nodes`. */
+function doublings(nodes: number): number[] {
+  const distances: number[] = [];
+  for (let distance = 1; distance < nodes; distance *= 2) distances.push(distance);
+  return distances;
+}
+
+/**
+ * The rounds over `nodes` nodes.
+ * @param part of the collective's size that each rank works on here
+ */
+export function interRounds(
+  algorithm: InterAlgorithm,
+  collective: Collective,
+  nodes: number,
+  part: number,
+  wires: Wires,
+): Round[] {
+  const { cluster, engine } = wires;
+  const { tiers } = cluster.scaleOut!;
+  const { ranksPerChip, chipsPerNode } = cluster;
+  return exchanges(algorithm, collective, nodes).map(({ count, share, distance, adds }) => {
+    const bytes = part * share;
+    const perChip = bytes * Math.min(ranksPerChip, cluster.ranks);
+    // In and out together at the channel and in the memory, each way alone in the network.
+    let gap = Math.max(
+      (2 * bytes) / engine.channel,
+      (perChip * (1 + (adds ? ADD_TOUCHES : COPY_TOUCHES))) / engine.memory,
+    );
+    let farthest = 0;
+    tiers.forEach((tier, t) => {
+      const nodesBelow = t === 0 ? 0 : tiers[t - 1]!.groupChips / chipsPerNode;
+      const leaving = leavingPart(distance, nodes, nodesBelow);
+      if (leaving > 0) farthest = t;
+      gap = Math.max(gap, (perChip * leaving) / (tier.bandwidth * engine.networkEfficiency));
+    });
+    const latency = engine.protocols.map(
+      (protocol: Protocol): Seconds => Math.max(tiers[farthest]!.latency, protocol.networkHop) + engine.step,
+    );
+    return { count, gap, meanGap: gap, latency, meanLatency: latency };
+  });
+}
+
+/** Part of the bytes between nodes that leaves groups of `nodesBelow` nodes; in groups smaller than a node, all of it. */
+function leavingPart(distance: number | 'all', nodes: number, nodesBelow: number): number {
+  if (nodesBelow <= 1) return 1;
+  if (nodesBelow >= nodes) return 0;
+  return distance === 'all' ? (nodes - nodesBelow) / (nodes - 1) : Math.min(1, distance / nodesBelow);
+}

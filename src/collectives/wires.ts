@@ -1,0 +1,203 @@
+/**
+ * What a transfer between two ranks uses, as numbered resources with a capacity each: the same ones for every clock.
+ *
+ *     path       memory and channel of the sender, links, channel and memory of the receiver
+ *     memory     of a chip: 1 byte read at the sender, 1 written at the receiver; an ADD reads its other addend there as well
+ *     channel    of a rank's collective engines: what it sends and what it receives pass it
+ *     link       of the fabric and the network, as routed; each of several ways of a pair carries its share
+ *
+ * Between two ranks of one chip there is no link: the bytes are read and written in the same memory. An endpoint that is no
+ * rank is the switch of a fabric of one switched level, which reduces and copies on the way.
+ * Capacities are rates times the engine's efficiencies. Leaves out: links between a chip and its NIC.
+ */
+import { ModelError } from '../base/errors.ts';
+import type { BytesPerSecond, Seconds } from '../base/units.ts';
+import {
+  appendClusterRoute,
+  type Cluster,
+  clusterLinks,
+  clusterPathCount,
+  linkBandwidth,
+  linkLatency,
+  longestClusterRoute,
+  networkStart,
+} from '../fabric/cluster.ts';
+import { clusterLinkName } from '../fabric/names.ts';
+import { onChipLink, portLink } from '../fabric/topology.ts';
+import type { CollectiveEngine } from './engine.ts';
+
+/** Paths in columns. A path has one way or more, a way has entries in the order of travel. */
+export interface PathTable {
+  /** Of a path: [paths + 1] first ways, [paths] latencies. */
+  readonly ways: number[];
+  readonly latency: number[];
+  /** Of a way: [ways + 1] first entries, [ways] parts of the bytes. */
+  readonly entries: number[];
+  readonly share: number[];
+  /** Of an entry: the resource, and how much of it a byte of the way takes. */
+  readonly resource: number[];
+  readonly weight: number[];
+}
+
+export class Wires {
+  readonly cluster: Cluster;
+  readonly engine: CollectiveEngine;
+  readonly paths: PathTable = { ways: [0], latency: [], entries: [0], share: [], resource: [], weight: [] };
+  /** Of a resource. */
+  readonly capacity: BytesPerSecond[] = [];
+  /** What a resource is: link l, or behind the links memory of chip c, or behind the memories channel of rank r. */
+  readonly #keys: number[] = [];
+  readonly #numbers = new Map<number, number>();
+  readonly #crossing: boolean[] = [];
+  readonly #known = new Map<number, number>();
+  readonly #route: Int32Array;
+  readonly #links: number;
+
+  constructor(cluster: Cluster, engine: CollectiveEngine) {
+    this.cluster = cluster;
+    this.engine = engine;
+    this.#route = new Int32Array(longestClusterRoute(cluster));
+    this.#links = clusterLinks(cluster);
+  }
+
+  /**
+   * Number of the path of a transfer. Endpoints from `cluster.ranks` on are switches.
+   * @param touches of the receiver's memory by each byte: 1 to write it, 2 to read the other addend and write the sum
+   */
+  path(source: number, destination: number, touches: number): number {
+    const { ranks } = this.cluster;
+    const key = (Math.min(source, ranks) * (ranks + 1) + Math.min(destination, ranks)) * 8 + touches;
+    const known = this.#known.get(key);
+    if (known !== undefined) return known;
+    const path = this.paths.latency.length;
+    this.paths.latency.push(this.#append(source, destination, touches));
+    this.paths.ways.push(this.paths.share.length);
+    this.#known.set(key, path);
+    return path;
+  }
+
+  /** True for links of fabric and network: what holds a chunk before it passes it on. */
+  isLink(resource: number): boolean {
+    return this.#keys[resource]! < this.#links;
+  }
+
+  /** True if the path leaves the node. */
+  crossesNetwork(path: number): boolean {
+    return this.#crossing[path] === true;
+  }
+
+  /** `chip3->chip4 (x+)`, `chip3 memory`, `rank7 channel`. */
+  name(resource: number): string {
+    const key = this.#keys[resource]!;
+    if (key < this.#links) return clusterLinkName(this.cluster, key);
+    const index = key - this.#links;
+    return index < this.#chips() ? `chip${index} memory` : `rank${index - this.#chips()} channel`;
+  }
+
+  #chips(): number {
+    return this.cluster.nodes * this.cluster.chipsPerNode;
+  }
+
+  /** Adds all ways of a path and returns its latency. */
+  #append(source: number, destination: number, touches: number): Seconds {
+    const { cluster } = this;
+    const { ranks } = cluster;
+    if (source >= ranks) return this.#switchWay(destination, 1, touches);
+    if (destination >= ranks) return this.#switchWay(source, 0, touches);
+    const from = cluster.chipOf(source);
+    const to = cluster.chipOf(destination);
+    if (from === to) {
+      this.#begin(source, from);
+      this.#end(destination, to, touches, 1);
+      const { scaleUp } = cluster;
+      return scaleUp.latency[onChipLink(scaleUp, 0)]!;
+    }
+    const { chipsPerNode } = cluster;
+    this.#crossing[this.paths.latency.length] = Math.floor(from / chipsPerNode) !== Math.floor(to / chipsPerNode);
+    const ways = clusterPathCount(cluster, from, to);
+    let latency = 0;
+    for (let way = 0; way < ways; way++) {
+      const end = appendClusterRoute(cluster, from, to, this.#route, 0, way);
+      let along = 0;
+      this.#begin(source, from);
+      for (let i = 0; i < end; i++) {
+        along += linkLatency(cluster, this.#route[i]!);
+        this.#entry(this.#linkResource(this.#route[i]!), 1);
+      }
+      this.#end(destination, to, touches, 1 / ways);
+      latency = Math.max(latency, along);
+    }
+    return latency;
+  }
+
+  /** Between a rank and the switch of its level; `port` 0 is up, 1 is down. */
+  #switchWay(rank: number, port: 0 | 1, touches: number): Seconds {
+    const { cluster, engine } = this;
+    const { fabric } = cluster.scaleUp;
+    if (fabric.type !== 'switched' || fabric.levels.length !== 1 || engine.switchReduction === null) {
+      throw new ModelError('TOPOLOGY', cluster.system.id, 'expected one switch that reduces, got a fabric without it');
+    }
+    const chip = cluster.chipOf(rank);
+    const node = Math.floor(chip / cluster.chipsPerNode);
+    const link = node * cluster.scaleUp.from.length + portLink(cluster.scaleUp, chip % cluster.chipsPerNode, port);
+    const weight = engine.linkEfficiency / engine.switchReduction;
+    if (port === 0) {
+      this.#begin(rank, chip);
+      this.#entry(this.#linkResource(link), weight);
+      this.#close(1);
+    } else {
+      this.#entry(this.#linkResource(link), weight);
+      this.#end(rank, chip, touches, 1);
+    }
+    return linkLatency(cluster, link);
+  }
+
+  #begin(rank: number, chip: number): void {
+    this.#memory(chip, 1);
+    this.#channel(rank);
+  }
+
+  #end(rank: number, chip: number, touches: number, share: number): void {
+    this.#channel(rank);
+    if (touches > 0) this.#memory(chip, touches);
+    this.#close(share);
+  }
+
+  #close(share: number): void {
+    this.paths.share.push(share);
+    this.paths.entries.push(this.paths.resource.length);
+  }
+
+  #entry(resource: number, weight: number): void {
+    this.paths.resource.push(resource);
+    this.paths.weight.push(weight);
+  }
+
+  #memory(chip: number, touches: number): void {
+    const { memory } = this.engine;
+    if (!Number.isFinite(memory)) return;
+    const speed = this.cluster.slowChips.get(chip) ?? 1;
+    this.#entry(this.#number(this.#links + chip, memory * speed), touches);
+  }
+
+  #channel(rank: number): void {
+    const speed = this.cluster.slowChips.get(this.cluster.chipOf(rank)) ?? 1;
+    this.#entry(this.#number(this.#links + this.#chips() + rank, this.engine.channel * speed), 1);
+  }
+
+  #linkResource(link: number): number {
+    const { linkEfficiency, networkEfficiency } = this.engine;
+    const efficiency = link < networkStart(this.cluster) ? linkEfficiency : networkEfficiency;
+    return this.#number(link, linkBandwidth(this.cluster, link) * efficiency);
+  }
+
+  #number(key: number, capacity: BytesPerSecond): number {
+    const known = this.#numbers.get(key);
+    if (known !== undefined) return known;
+    const number = this.capacity.length;
+    this.#numbers.set(key, number);
+    this.capacity.push(capacity);
+    this.#keys.push(key);
+    return number;
+  }
+}

@@ -1,0 +1,84 @@
+/**
+ * Names of the links of a cluster, as reports print them and users write them in faults.
+ *
+ *     chip35->chip36 (x+)     inside a node; chips and switches count through the cluster
+ *     chip35->tor             a chip's way into the network, the reverse `tor->chip35`
+ *     tor2->leaf              group 2 of the switches `tor` to the tier `leaf`: its bundle of cables
+ *     tor2->leaf(17)          one cable of it, or one link where paths choose by hash
+ */
+import { expectInteger, show } from '../base/errors.ts';
+import { closStage } from './clos.ts';
+import { type Cluster, clusterLinks, networkStart } from './cluster.ts';
+import { findVertex, linkName } from './topology.ts';
+
+/** Name of a directed link. @throws RangeError if the cluster has no such link */
+export function clusterLinkName(cluster: Cluster, link: number): string {
+  expectInteger('link', link, 0, clusterLinks(cluster) - 1);
+  const { scaleUp, scaleOut } = cluster;
+  const inNetwork = link - networkStart(cluster);
+  if (inNetwork < 0) {
+    const perNode = scaleUp.from.length;
+    return linkName(scaleUp, link % perNode, Math.floor(link / perNode));
+  }
+  const stage = closStage(scaleOut!, inNetwork);
+  const { ways, name } = scaleOut!.tiers[stage]!;
+  const place = (inNetwork >> 1) - scaleOut!.stageStart[stage]!;
+  const below = stage === 0 ? 'chip' : scaleOut!.tiers[stage - 1]!.name;
+  const low = `${below}${Math.floor(place / ways)}`;
+  const high = ways === 1 ? name : `${name}(${place % ways})`;
+  return inNetwork % 2 === 0 ? `${low}->${high}` : `${high}->${low}`;
+}
+
+/** A directed link, or the part of it that one of its cables is. */
+export interface NamedLink {
+  readonly link: number;
+  readonly part: number;
+}
+
+/**
+ * The links from one named end to another.
+ * @throws RangeError if the names do not name the ends of a link
+ */
+export function findLinks(cluster: Cluster, from: string, to: string): NamedLink[] {
+  const inside = findInside(cluster, from, to);
+  if (inside.length > 0) return inside;
+  const up = findUplinks(cluster, from, to);
+  if (up.length > 0) return up;
+  const down = findUplinks(cluster, to, from);
+  if (down.length > 0) return down.map(({ link, part }) => ({ link: link + 1, part }));
+  throw new RangeError(`"link" expected one of ${cluster.nodes} x ${cluster.system.id}, got ${show(`${from}->${to}`)}`);
+}
+
+function findInside(cluster: Cluster, from: string, to: string): NamedLink[] {
+  const { scaleUp, nodes } = cluster;
+  const start = findVertex(scaleUp, from);
+  const end = findVertex(scaleUp, to);
+  if (start === null || end === null || start.node !== end.node || start.node >= nodes) return [];
+  if (start.vertex === end.vertex) return [];
+  const found: NamedLink[] = [];
+  const first = start.node * scaleUp.from.length;
+  scaleUp.from.forEach((vertex, link) => {
+    if (vertex === start.vertex && scaleUp.to[link] === end.vertex) found.push({ link: first + link, part: 1 });
+  });
+  return found;
+}
+
+/** Links upwards from `chip3` or a group `tor2` to the tier `high`, all or the one in brackets. */
+function findUplinks(cluster: Cluster, low: string, high: string): NamedLink[] {
+  const { scaleOut } = cluster;
+  const match = /^(.+?)(?:\((\d+)\))?$/.exec(high);
+  const stage = scaleOut?.tiers.findIndex(({ name }) => name === match?.[1]) ?? -1;
+  if (match === null || scaleOut === null || stage === -1) return [];
+  const below = stage === 0 ? 'chip' : scaleOut.tiers[stage - 1]!.name;
+  const groups = stage === 0 ? scaleOut.chips : scaleOut.tiers[stage - 1]!.groups;
+  const digits = low.startsWith(below) ? low.slice(below.length) : '';
+  const group = /^\d+$/.test(digits) ? Number(digits) : groups;
+  if (group >= groups) return [];
+  const { ways, cables } = scaleOut.tiers[stage]!;
+  const first = networkStart(cluster) + 2 * (scaleOut.stageStart[stage]! + group * ways);
+  const link = (way: number): number => first + 2 * way;
+  if (match[2] === undefined) return Array.from({ length: ways }, (_, way) => ({ link: link(way), part: 1 }));
+  const cable = Number(match[2]);
+  if (cable >= ways * cables) return [];
+  return [ways === 1 ? { link: link(0), part: 1 / cables } : { link: link(cable), part: 1 }];
+}
