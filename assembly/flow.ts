@@ -2,13 +2,15 @@
  * The flow clock's inner loop: transfers that share resources by max-min fair rates, by progressive filling.
  *
  *     rate       the bottleneck is the resource with the least  (capacity left) / (weight of its transfers without a rate);
- *                its transfers get that rate, which is taken from every resource they use; again, until all have one
+ *                its transfers get that rate, which is taken from every resource they use; again, until all have one.
+ *                By itself a transfer reaches the least capacity / weight on its path, its limit
  *     transfer   bytes / rate from its start to its end, `latency` later it has arrived
  *     stage      what an endpoint sends and receives in one step: it ends when all is sent and has arrived, then the
  *                endpoint's next stage starts
  *
- * Converged and work-conserving: at every start and end the rates of all transfers that are connected by shared resources
- * are found anew, the others keep theirs. Events of one instant (to 1 part in 10^12) are one batch.
+ * Converged and work-conserving: at every start and end the rates of all transfers that are connected by tight resources
+ * are found anew, the others keep theirs. A resource is tight if the limits of its transfers together exceed its capacity:
+ * the others can't be a bottleneck, so a ring of ranks whose memories have room to spare is as many independent transfers. Events of one instant (to 1 part in 10^12) are one batch.
  * The data is columns in the imported memory; `table` holds their addresses in the order of the constants below, which
  * src/collectives/flow.ts fills. Leaves out: checks. A transfer has at least one resource, a weight and capacity are > 0.
  * The globals below are set at the start of a call: nothing is kept between calls.
@@ -29,7 +31,8 @@ const MARK: u32 = 8;
 const PATH_START: u32 = 9;
 const PATH_RESOURCE: u32 = 10;
 const PATH_WEIGHT: u32 = 11;
-const PATH_LATENCY: u32 = 12;
+/** Of a transfer again. */
+const LATENCY: u32 = 12;
 // Of a stage: [stages + 1], and the transfers that each sends.
 const STAGE_OPEN: u32 = 13;
 const STAGE_SENDS: u32 = 14;
@@ -59,37 +62,41 @@ const HEAP: u32 = 32;
 const PLACE: u32 = 33;
 /** Transfers whose rate is to be found, [transfers]. */
 const AFFECTED: u32 = 34;
+/** Limit of a path, and the limits of the transfers on a resource together. */
+const LIMIT: u32 = 35;
+const DEMAND: u32 = 36;
+/** The epoch in which a transfer left the resource while it was tight. */
+const LOOSENED: u32 = 37;
 
 const NEVER: f64 = Infinity;
 
 let columns: usize = 0;
-let transfers: u32 = 0;
 let heapSize: u32 = 0;
 let epoch: u32 = 0;
 let affected: u32 = 0;
 let group: u32 = 0;
 
-// @ts-ignore: decorator
+// @ts-expect-error: decorator
 @inline
 function at(column: u32, i: u32, shift: u32): usize {
   return usize(load<u32>(columns + (column << 2)) + (i << shift));
 }
-// @ts-ignore: decorator
+// @ts-expect-error: decorator
 @inline
 function int(column: u32, i: u32): u32 {
   return load<u32>(at(column, i, 2));
 }
-// @ts-ignore: decorator
+// @ts-expect-error: decorator
 @inline
 function setInt(column: u32, i: u32, value: u32): void {
   store<u32>(at(column, i, 2), value);
 }
-// @ts-ignore: decorator
+// @ts-expect-error: decorator
 @inline
 function real(column: u32, i: u32): f64 {
   return load<f64>(at(column, i, 3));
 }
-// @ts-ignore: decorator
+// @ts-expect-error: decorator
 @inline
 function setReal(column: u32, i: u32, value: f64): void {
   store<f64>(at(column, i, 3), value);
@@ -159,13 +166,27 @@ function touch(resource: u32): void {
   group++;
 }
 
+/** With room for rounding: a resource that its transfers fill exactly is not tight. */
+function isTight(resource: u32): bool {
+  return real(DEMAND, resource) > real(CAPACITY, resource) * (1 + 1e-9);
+}
+
+function affect(transfer: u32): void {
+  if (int(MARK, transfer) == epoch) return;
+  setInt(MARK, transfer, epoch);
+  setInt(AFFECTED, affected, transfer);
+  affected++;
+}
+
 function begin(transfer: u32, time: f64): void {
   const path = int(PATH, transfer);
+  const limit = real(LIMIT, path);
   const first = int(PATH_START, path);
   const end = int(PATH_START, path + 1);
   let entry = int(FIRST_ENTRY, transfer);
   for (let i = first; i < end; i++, entry++) {
     const resource = int(PATH_RESOURCE, i);
+    setReal(DEMAND, resource, real(DEMAND, resource) + limit * real(PATH_WEIGHT, i));
     const head = int(HEAD, resource);
     setInt(NEXT, entry, head);
     setInt(PREVIOUS, entry, 0);
@@ -173,6 +194,7 @@ function begin(transfer: u32, time: f64): void {
     setInt(HEAD, resource, entry + 1);
     touch(resource);
   }
+  affect(transfer);
   setReal(START, transfer, time);
   setReal(SINCE, transfer, time);
   setReal(RATE, transfer, 0);
@@ -180,10 +202,14 @@ function begin(transfer: u32, time: f64): void {
 
 function end(transfer: u32): void {
   const path = int(PATH, transfer);
+  const limit = real(LIMIT, path);
   const last = int(PATH_START, path + 1);
   let entry = int(FIRST_ENTRY, transfer);
   for (let i = int(PATH_START, path); i < last; i++, entry++) {
     const resource = int(PATH_RESOURCE, i);
+    // Whoever shared a tight resource may go faster now, even if it is not tight any more.
+    if (isTight(resource)) setInt(LOOSENED, resource, epoch);
+    setReal(DEMAND, resource, max(0, real(DEMAND, resource) - limit * real(PATH_WEIGHT, i)));
     const next = int(NEXT, entry);
     const previous = int(PREVIOUS, entry);
     if (previous != 0) setInt(NEXT, previous - 1, next);
@@ -217,25 +243,33 @@ function enter(stage: u32, endpoint: u32, time: f64): void {
 
 // ---- rates ----
 
-/** All transfers and resources that are connected to those of the group so far. */
+/** All transfers and tight resources that are connected to those that something has changed on. Keeps the tight ones. */
 function connect(): void {
-  affected = 0;
+  // Resources come to the end of the group while it is gone through.
   for (let g: u32 = 0; g < group; g++) {
     const resource = int(GROUP, g);
-    setReal(LEFT, resource, real(CAPACITY, resource));
-    setReal(WEIGHT, resource, 0);
-    setInt(OPEN, resource, 0);
+    if (!isTight(resource) && int(LOOSENED, resource) != epoch) continue;
     for (let entry = int(HEAD, resource); entry != 0; entry = int(NEXT, entry - 1)) {
       const transfer = int(ENTRY_OWNER, entry - 1);
       if (int(MARK, transfer) == epoch) continue;
-      setInt(MARK, transfer, epoch);
-      setInt(AFFECTED, affected, transfer);
-      affected++;
+      affect(transfer);
       const path = int(PATH, transfer);
       const last = int(PATH_START, path + 1);
       for (let i = int(PATH_START, path); i < last; i++) touch(int(PATH_RESOURCE, i));
     }
   }
+  let kept: u32 = 0;
+  for (let g: u32 = 0; g < group; g++) {
+    const resource = int(GROUP, g);
+    setReal(LEFT, resource, real(CAPACITY, resource));
+    setReal(WEIGHT, resource, 0);
+    setInt(OPEN, resource, 0);
+    if (isTight(resource)) {
+      setInt(GROUP, kept, resource);
+      kept++;
+    } else setReal(PEAK, resource, max(real(PEAK, resource), real(DEMAND, resource) / real(CAPACITY, resource)));
+  }
+  group = kept;
   for (let a: u32 = 0; a < affected; a++) {
     const path = int(PATH, int(AFFECTED, a));
     const last = int(PATH_START, path + 1);
@@ -271,13 +305,11 @@ function fix(transfer: u32, rate: f64, time: f64): void {
 
 function fill(time: f64): void {
   connect();
-  let open = affected;
-  let used = group;
   let level: f64 = 0;
-  while (open > 0) {
+  while (affected > 0) {
     let least = NEVER;
     let kept: u32 = 0;
-    for (let g: u32 = 0; g < used; g++) {
+    for (let g: u32 = 0; g < group; g++) {
       const resource = int(GROUP, g);
       if (int(OPEN, resource) == 0) {
         notePeak(resource);
@@ -287,22 +319,34 @@ function fill(time: f64): void {
       kept++;
       least = min(least, real(LEFT, resource) / real(WEIGHT, resource));
     }
-    used = kept;
+    group = kept;
+    for (let a: u32 = 0; a < affected; a++) least = min(least, real(LIMIT, int(PATH, int(AFFECTED, a))));
     // Rounding may leave a resource a hair below the level before.
     level = max(level, least);
     const limit = level * (1 + 1e-9);
-    for (let g: u32 = 0; g < used; g++) {
+    for (let g: u32 = 0; g < group; g++) {
       const resource = int(GROUP, g);
       if (int(OPEN, resource) == 0 || real(LEFT, resource) > limit * real(WEIGHT, resource)) continue;
       for (let entry = int(HEAD, resource); entry != 0; entry = int(NEXT, entry - 1)) {
         const transfer = int(ENTRY_OWNER, entry - 1);
-        if (int(MARK, transfer) != epoch) continue;
-        fix(transfer, level, time);
-        open--;
+        if (int(MARK, transfer) == epoch) fix(transfer, min(level, real(LIMIT, int(PATH, transfer))), time);
       }
     }
+    let open: u32 = 0;
+    for (let a: u32 = 0; a < affected; a++) {
+      const transfer = int(AFFECTED, a);
+      if (int(MARK, transfer) != epoch) continue;
+      const own = real(LIMIT, int(PATH, transfer));
+      if (own <= limit) {
+        fix(transfer, own, time);
+      } else {
+        setInt(AFFECTED, open, transfer);
+        open++;
+      }
+    }
+    affected = open;
   }
-  for (let g: u32 = 0; g < used; g++) notePeak(int(GROUP, g));
+  for (let g: u32 = 0; g < group; g++) notePeak(int(GROUP, g));
 }
 
 function notePeak(resource: u32): void {
@@ -313,7 +357,6 @@ function notePeak(resource: u32): void {
 /** Runs all transfers; the first stages of the `endpoints` are events already. Returns the last end, or -1 if some never do. */
 export function runFlow(table: usize, count: u32, endpoints: u32, pending: u32): f64 {
   columns = table;
-  transfers = count;
   heapSize = 0;
   epoch = 0;
   for (let e: u32 = 0; e < endpoints; e++) schedule(2 * count + e, real(KEY, 2 * count + e));
@@ -323,13 +366,13 @@ export function runFlow(table: usize, count: u32, endpoints: u32, pending: u32):
     const limit = time * (1 + 1e-12);
     epoch++;
     group = 0;
+    affected = 0;
     while (heapSize > 0 && real(KEY, int(HEAP, 0)) <= limit) {
       const event = nextEvent();
       if (event < count) {
         end(event);
-        setReal(REMAINING, event, 0);
         settle(int(SEND_STAGE, event), time);
-        schedule(count + event, time + real(PATH_LATENCY, int(PATH, event)));
+        schedule(count + event, time + real(LATENCY, event));
         pending--;
       } else if (event < 2 * count) {
         settle(int(RECEIVE_STAGE, event - count), time);

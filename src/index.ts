@@ -4,11 +4,20 @@
 export { ModelError, type ModelErrorCode } from './base/errors.ts';
 export { parseJson, toJson } from './base/json.ts';
 export * from './base/units.ts';
-// Collectives: schedules, algorithms, numbers.
 export type { Algorithm, AlgorithmOptions } from './collectives/algorithms/algorithm.ts';
 export { collectiveAlgorithms, collectivesOf } from './collectives/algorithms/registry.ts';
 export { buildSchedule, ringAllReduce, type ScheduleOptions, whyNot } from './collectives/build.ts';
 export { type BusyLink, busiestLinks, type ClockResult, executeClock, type LinkInterval } from './collectives/clock.ts';
+export {
+  CollectiveModel,
+  type CollectiveTiming,
+  collectiveClock,
+  type PlanCost,
+} from './collectives/collective-clock.ts';
+export type { CollectiveCase, CollectiveClock, CollectiveCost, RankGroup } from './collectives/cost.ts';
+export { reductionErrorBound } from './collectives/error-bound.ts';
+export type { Fidelity, ResourceUse } from './collectives/execute.ts';
+export { type Explanation, explainCollective } from './collectives/explain.ts';
 export { algorithmBandwidth, busBandwidth, ringAllReduceTime } from './collectives/formula.ts';
 export { circularPairs, stridedGroups } from './collectives/groups.ts';
 export {
@@ -18,6 +27,7 @@ export {
   type Reduction,
   runCollective,
 } from './collectives/numeric.ts';
+export { type CollectiveDefinition, referenceOutputs } from './collectives/reference.ts';
 export {
   type Action,
   ADD,
@@ -29,7 +39,21 @@ export {
   type Schedule,
   type Transfers,
 } from './collectives/schedule.ts';
+export { type ScheduleTemplate, templateSchedule, verifyTemplate } from './collectives/template.ts';
+export { type Effort, theoreticalEffort, theoryText } from './collectives/theory.ts';
 export { type Traffic, trafficOf } from './collectives/traffic.ts';
+export {
+  block,
+  type HbmTensor,
+  HbmView,
+  Index,
+  type Loop,
+  type Pattern,
+  type Tile,
+  TileView,
+  type View,
+} from './core/access.ts';
+export { clockProgram, type Interval, type ProgramOptions, type ProgramTime } from './core/clock.ts';
 export {
   ENGINES,
   type Engine,
@@ -38,7 +62,45 @@ export {
   type RankEngines,
   rankEngines,
 } from './core/engines.ts';
+export type {
+  ActivationFunction,
+  AluOperator,
+  Attributes,
+  Instruction,
+  InstructionOf,
+  Opcode,
+} from './core/instructions.ts';
+export { type NumericOptions as ProgramNumericOptions, runProgram } from './core/numeric.ts';
 export { type Operator, type OperatorKind, operatorFlops } from './core/operator.ts';
+export type { Implementation, OperandFormat, OperatorCase, OperatorClock, OperatorName } from './core/operator-case.ts';
+export { type OperatorDetail, operatorClock, timeOperator } from './core/operator-clock.ts';
+export { DIMENSION_NAMES, OPERATOR_NAMES, operatorDims } from './core/operator-dims.ts';
+export { operatorProgram } from './core/operator-program.ts';
+export { type LoopNode, type Program, ProgramBuilder, type ProgramNode, tileProgram } from './core/program.ts';
+export { attentionProgram } from './core/programs/attention.ts';
+export type { AttentionOptions } from './core/programs/attention-keys.ts';
+export { dmaCopyProgram, type EmbeddingOptions, embeddingProgram } from './core/programs/copies.ts';
+export { type Conv1dOptions, depthwiseConv1dProgram } from './core/programs/depthwise-conv1d.ts';
+export { ADAMW, type ElementwiseName, elementwiseProgram } from './core/programs/elementwise.ts';
+export { type GatedMlpOptions, gatedMlpProgram } from './core/programs/gated-mlp.ts';
+export { MATMUL_STEPS, type MatmulOptions, type MatmulStep, matmulProgram } from './core/programs/matmul.ts';
+export {
+  loraProgram,
+  matmulNormProgram,
+  matmulSoftmaxProgram,
+  normMatmulProgram,
+} from './core/programs/matmul-fused.ts';
+export { type QuantisedMatmulOptions, quantisedMatmulProgram } from './core/programs/matmul-quantised.ts';
+export { layernormProgram, rmsnormProgram } from './core/programs/norm.ts';
+export { ropeProgram } from './core/programs/rope.ts';
+export {
+  SCAN_STEPS,
+  type ScanStep,
+  type SelectiveScanOptions,
+  selectiveScanProgram,
+} from './core/programs/selective-scan.ts';
+export { softmaxProgram } from './core/programs/softmax.ts';
+export { type TransposeOptions, transposeProgram } from './core/programs/transpose.ts';
 export {
   type ClusterClasses,
   clusterClasses,
@@ -78,10 +140,13 @@ export { edgeDisjointRings, ringBandwidth } from './fabric/hamiltonian.ts';
 export { hypercubeOrder } from './fabric/hypercube.ts';
 export { type FabricMetrics, fabricMetrics, networkBisection } from './fabric/metrics.ts';
 export { clusterLinkName, findLinks, type NamedLink } from './fabric/names.ts';
+export { randomDeadLinks } from './fabric/random-faults.ts';
 export { ringOrder } from './fabric/rings.ts';
 export { appendRoute, hops, longestRoute, pathCount, type Route, route, routes } from './fabric/routes.ts';
 export { buildTopology, type LinkRate, linkName, type Topology } from './fabric/topology.ts';
+export { parseMsccl } from './formats/msccl.ts';
 export { type Counter, type Slice, type Timeline, type Track, writePerfetto } from './formats/perfetto.ts';
+export { parseScheduleJson } from './formats/schedule-json.ts';
 export { alternativeNames, chooseAlternatives } from './hardware/alternatives.ts';
 export {
   type CatalogueEntry,
@@ -123,9 +188,19 @@ export {
 } from './models/config.ts';
 export { type OptimizerShare, optimizerGraph } from './models/edge-graph.ts';
 export { parseModelSpec, parseModelSpecText } from './models/families.ts';
-export { attentionPairs, caseFlops, type ModelFlops, modelFlops } from './models/flops.ts';
-export { FORMAT_BYTES, formatsOf } from './models/formats.ts';
+export { attentionPairs, type ModelFlops, modelFlops } from './models/flops.ts';
+export { formatsOf } from './models/formats.ts';
+export { modelFromFields } from './models/from-fields.ts';
 export type * from './models/graph.ts';
+export { microBatchesInFlight, type PipelineSchedule, SCHEDULES } from './models/in-flight.ts';
+export {
+  type InferenceMemoryOptions,
+  inferenceMemory,
+  kvCacheBytes,
+  kvElements,
+  kvElementsPerToken,
+  kvPositions,
+} from './models/inference-memory.ts';
 export {
   type LayerShard,
   type LayerStep,
@@ -134,6 +209,16 @@ export {
   shardLayer,
   type WeightBlock,
 } from './models/layer.ts';
+export {
+  checkMemory,
+  emptyMemory,
+  type MemoryUse,
+  type PreparedMemory,
+  prepareTrainingMemory,
+  type TrainingMemoryOptions,
+  type TrainingPlan,
+  trainingMemory,
+} from './models/memory.ts';
 export {
   embeddingGraph,
   type GraphPart,
@@ -145,20 +230,20 @@ export {
   stageBytes,
   stepOf,
 } from './models/model-graph.ts';
-export { type LayerParameters, type ParameterCounts, parameterCounts } from './models/parameters.ts';
-export { findEntryOfAny, findModel, type ModelPreset, modelEntry, models } from './models/presets.ts';
-export { parallelism } from './models/shard.ts';
+export { type LayerParameters, layerParameters, type ParameterCounts, parameterCounts } from './models/parameters.ts';
+export { findEntryOfAny, findModel, type ModelPreset, modelEntry, modelSpec, models } from './models/presets.ts';
+export { parallelism, rankEdgeParameters } from './models/shard.ts';
 export type * from './models/spec.ts';
+export { kindCounts, layerCount } from './models/spec.ts';
+export * from './replay.ts';
 export { chipsReport, entryReport, modelsReport, systemsReport } from './report/catalogue.ts';
+export { collectiveReport } from './report/collective.ts';
+export { kernelReport } from './report/kernel.ts';
 export { significant } from './report/numbers.ts';
 export { runReport } from './report/run.ts';
 export { type Column, table } from './report/table.ts';
 export { validationReport } from './report/validate.ts';
-export {
-  type CalibrateOptions,
-  type Calibration,
-  calibrate,
-} from './validation/calibrate.ts';
+export { type CalibrateOptions, type Calibration, calibrate } from './validation/calibrate.ts';
 export type * from './validation/measurement.ts';
 export { MEASUREMENT_KINDS } from './validation/measurement.ts';
 export { measurements, parseMeasurements } from './validation/schema.ts';
@@ -172,6 +257,19 @@ export {
   type Validation,
   validate,
 } from './validation/validate.ts';
+export {
+  type CollectiveOptions,
+  type CollectiveResult,
+  type TimedCollective,
+  timeCollective,
+} from './workloads/collective.ts';
+export {
+  type KernelOptions,
+  type KernelResult,
+  OPERAND_FORMATS,
+  parseOperandFormat,
+  runKernel,
+} from './workloads/kernel.ts';
 export {
   type BreakdownRow,
   errorBound,

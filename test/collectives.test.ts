@@ -423,7 +423,7 @@ describe('clock executor', () => {
   });
 
   test('a switch charges its latency once and each port carries its own chip', () => {
-    const level = { name: 'sled', kind: 'switch', groupSize: 4, ...LINK } as const;
+    const level = { name: 'sled', kind: 'switch', groupSize: 4, reduces: false, ...LINK } as const;
     const sled = buildTopology({ type: 'switched', levels: [level] }, 4, ON_CHIP);
     expect(executeClock(ringAllReduce(upTo(4), 4000), sled, upTo(4), 1).time).toBe(6 * 2e6);
   });

@@ -206,7 +206,7 @@ describe('chips without published engines', () => {
 
   test('a chip without a published HBM bandwidth is refused', () => {
     const trn2 = findChip('trn2');
-    const chip: ChipSpec = { ...trn2, memory: { capacity: 1, bandwidth: null } };
+    const chip: ChipSpec = { ...trn2, memory: { capacity: 1, bandwidth: null, stacks: null } };
     expect(() => rankEngines(chip, 1)).toThrow(/HBM bandwidth/);
   });
 

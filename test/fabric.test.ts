@@ -26,9 +26,9 @@ function torus(sizes: readonly number[], wrap: readonly boolean[] = sizes.map(()
 const POD: FabricSpec = {
   type: 'switched',
   levels: [
-    { name: 'sled', kind: 'switch', groupSize: 4, bandwidth: 256e9, latency: 1e-6 },
-    { name: 'rack', kind: 'switch', groupSize: 72, bandwidth: 320e9, latency: 2e-6 },
-    { name: 'pod', kind: 'direct', groupSize: 144, bandwidth: 128e9, latency: 0.5e-6 },
+    { name: 'sled', kind: 'switch', groupSize: 4, reduces: false, bandwidth: 256e9, latency: 1e-6 },
+    { name: 'rack', kind: 'switch', groupSize: 72, reduces: false, bandwidth: 320e9, latency: 2e-6 },
+    { name: 'pod', kind: 'direct', groupSize: 144, reduces: false, bandwidth: 128e9, latency: 0.5e-6 },
   ],
 };
 
@@ -227,7 +227,14 @@ describe('switched fabric', () => {
   });
 
   test('a direct level of one group per chip joins every pair and splits the port over the links', () => {
-    const level = { name: 'mesh', kind: 'direct', groupSize: 8, bandwidth: 448e9, latency: 1e-6 } as const;
+    const level = {
+      name: 'mesh',
+      kind: 'direct',
+      groupSize: 8,
+      reduces: false,
+      bandwidth: 448e9,
+      latency: 1e-6,
+    } as const;
     const mesh = build({ type: 'switched', levels: [level] }, 8);
     expect(neighbors(mesh, 5)).toEqual([0, 1, 2, 3, 4, 6, 7]);
     expect(names(mesh, 5, 2)).toEqual(['chip5->chip2']);

@@ -1,9 +1,10 @@
 /** Operator graphs: operations against closed forms, bytes on the wire, overlap by dependencies, and what software fuses. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { operatorWork } from '../src/core/operator-work.ts';
 import { optimizerGraph } from '../src/models/edge-graph.ts';
 import { parseModelSpec } from '../src/models/families.ts';
-import { attentionPairs, caseFlops, modelFlops } from '../src/models/flops.ts';
+import { attentionPairs, modelFlops } from '../src/models/flops.ts';
 import { formatsOf } from '../src/models/formats.ts';
 import type { CollectiveItem, Graph, OperatorItem, Shard } from '../src/models/graph.ts';
 import {
@@ -99,6 +100,46 @@ describe('operations', () => {
     );
   });
 
+  test('dimensions are positive integers, bytes positive, and items wait for earlier ones only', () => {
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...all),
+        shards,
+        fc.constantFrom<LayerPhase>('forward', 'backward', 'prefill', 'decode'),
+        fc.integer({ min: 1, max: 3 }),
+        fc.double({ min: 1, max: 3, noNaN: true }),
+        fc.boolean(),
+        (model, shard, phase, sequences, expertSkew, flash) => {
+          const [seqQ, seqKv] = phase === 'decode' ? [1, 3001] : [4 * 8192 + 4, 4 * 8192 + 4];
+          const step = stepOf({ sequences, seqQ, seqKv, expertSkew, flash, recompute: 'selective' });
+          let parts: ReturnType<typeof modelGraph>;
+          try {
+            parts = modelGraph(model, phase, shard, step);
+          } catch (error) {
+            // Pieces that are no multiple of Llama 4's chunks.
+            expect(String(error)).toContain('cp: expected pieces of a multiple of the chunk');
+            return;
+          }
+          for (const { graph } of parts) {
+            for (const [index, item] of graph.entries()) {
+              for (const earlier of item.after) expect(earlier >= 0 && earlier < index).toBe(true);
+              expect(item.repeat).toBeGreaterThan(0);
+              if (item.type === 'operator') {
+                for (const size of Object.values(item.case.dims))
+                  expect(Number.isInteger(size) && size >= 1).toBe(true);
+                expect(item.flops).toBeGreaterThanOrEqual(0);
+              } else {
+                expect(item.bytes).toBeGreaterThan(0);
+                expect(item.ranks).toBeGreaterThan(1);
+              }
+            }
+          }
+        },
+      ),
+      { numRuns: 200 },
+    );
+  });
+
   test('the operators themselves compute that, where nothing is padded and no expert waits', () => {
     for (const id of ['llama-3.1-70b', 'qwen3-30b-a3b', 'gpt-oss-120b', 'gpt3-175b', 'deepseek-v3']) {
       const model = spec(id);
@@ -126,7 +167,7 @@ describe('operations', () => {
     const graphs = (recompute: 'none' | 'selective' | 'full') =>
       layerGraph(model, kind, 'backward', shard, stepOf({ sequences: 1, seqQ: 4096, recompute }));
     const sum = (graph: Graph) =>
-      operators(graph).reduce((total, item) => total + item.repeat * caseFlops(item.case), 0);
+      operators(graph).reduce((total, item) => total + item.repeat * operatorWork(item.case).flops, 0);
     const useful = (graph: Graph) => operators(graph).reduce((total, item) => total + item.flops, 0);
     const forward = layerGraph(model, kind, 'forward', shard, stepOf({ sequences: 1, seqQ: 4096 }));
     near(sum(graphs('full')) - sum(graphs('none')), sum(forward));
@@ -206,7 +247,7 @@ describe('communication', () => {
     // The passed blocks start with the journey, the own one ends both.
     expect(blocks[0]!.after).toEqual(travel!.after);
     expect(blocks[1]!.after).toEqual([items.indexOf(travel!), items.indexOf(blocks[0]!)]);
-    const pairs = blocks.reduce((sum, item) => sum + item.repeat * caseFlops(item.case), 0);
+    const pairs = blocks.reduce((sum, item) => sum + item.repeat * operatorWork(item.case).flops, 0);
     near(4 * pairs, 4 * 2 * 32 * 128 * ((4096 * 4097) / 2));
   });
 

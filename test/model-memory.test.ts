@@ -20,7 +20,22 @@ import { findModel, models } from '../src/models/presets.ts';
 import { parallelism, rankEdgeParameters } from '../src/models/shard.ts';
 import { kindCounts, layerCount, type ModelSpec } from '../src/models/spec.ts';
 
-const published = JSON.parse(readFileSync(new URL('../data/validation/memory/megatron.json', import.meta.url), 'utf8'));
+interface Published {
+  readonly configurations: {
+    readonly rows: readonly (Shape & Record<'tp' | 'pp' | 'interleave' | 'microBatch', number> & { name: string })[];
+  };
+  readonly activationsOfALayer: {
+    readonly rows: readonly ({ sp: boolean; recompute: 'none' | 'selective' | 'full' } & Record<
+      'tp' | 'whole' | 'cut' | 'scores',
+      number
+    >)[];
+  };
+  readonly shares: { readonly rows: readonly { model: string; scoresCoefficient: number; savedBySelective: number }[] };
+  readonly parameters: { readonly rows: readonly (Shape & { billions: number })[] };
+}
+const published: Published = JSON.parse(
+  readFileSync(new URL('../data/validation/memory/megatron.json', import.meta.url), 'utf8'),
+);
 const spec = (id: string): ModelSpec => parseModelSpec(findModel(id).config, id);
 
 interface Shape {
@@ -111,7 +126,7 @@ describe('the tables of the Megatron papers', () => {
   test.each(published.shares.rows)('selective recomputation of $model saves the published share', (row) => {
     const { layers, hidden, heads } = published.configurations.rows.find(
       ({ name }: { name: string }) => name === row.model,
-    );
+    )!;
     expect((5 * heads * 2048) / hidden).toBe(row.scoresCoefficient);
     const model = megatron({ layers, hidden, heads });
     const shard = parallelism({ tp: 8 });

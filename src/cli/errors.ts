@@ -1,6 +1,6 @@
 /** Errors of the library and of the argument parser as one sentence and an exit code. */
 import { CommanderError } from 'commander';
-import { ModelError } from '../index.ts';
+import { ModelError } from '../base/errors.ts';
 
 /** What was wrong, on one line, without a stack. */
 export function sentence(error: unknown): string {

@@ -1,7 +1,7 @@
 /** Files that the user names: read whole and bounded, written whole or not at all. */
 import { accessSync, constants, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { ModelError } from '../index.ts';
+import { ModelError } from '../base/errors.ts';
 
 /** A description of a model or a machine is some kB; a larger file is something else, and is not read. */
 const MAX_DESCRIPTION_BYTES = 4 * 2 ** 20;

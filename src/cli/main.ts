@@ -5,50 +5,63 @@
  */
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
-import { addBenchCommand } from './commands/bench.ts';
-import { addCatalogueCommands } from './commands/catalogue.ts';
-import { addRunCommand } from './commands/run.ts';
-import { addValidateCommand } from './commands/validate.ts';
 import { exitCodeOf, sentence } from './errors.ts';
 
 /** Verbs of the command line's contract that this version does not have. */
-const PLANNED = ['kernel', 'collective', 'train', 'infer', 'serve', 'plan', 'claims', 'replay', 'selftest'];
+const PLANNED = ['train', 'infer', 'serve', 'plan', 'claims', 'selftest'];
 
 function version(): string {
   const file = new URL('../../package.json', import.meta.url);
   return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
 }
 
-function createProgram(): Command {
+type AddCommand = (program: Command) => void;
+
+/** Verbs, and the module of each: loaded when it is called, since what the others need takes longer to load than to run. */
+const catalogue = async (): Promise<AddCommand> => (await import('./commands/catalogue.ts')).addCatalogueCommands;
+const VERBS: ReadonlyMap<string, () => Promise<AddCommand>> = new Map([
+  ['run', async () => (await import('./commands/run.ts')).addRunCommand],
+  ['systems', catalogue],
+  ['chips', catalogue],
+  ['models', catalogue],
+  ['show', catalogue],
+  ['bench', async () => (await import('./commands/bench.ts')).addBenchCommand],
+  ['validate', async () => (await import('./commands/validate.ts')).addValidateCommand],
+  ['kernel', async () => (await import('./commands/kernel.ts')).addKernelCommand],
+  ['collective', async () => (await import('./commands/collective.ts')).addCollectiveCommand],
+  ['replay', async () => (await import('./commands/replay.ts')).addReplayCommand],
+]);
+
+/** The program with the verb that `args` call, or with all of them where none is: help lists them. */
+async function createProgram(args: readonly string[]): Promise<Command> {
   const program = new Command('trnsim')
     .description('A Trainium machine: what comes out, how long it takes, what it draws, what it costs.')
     .version(version())
     .exitOverride()
     // Errors are printed once, below, in one form.
     .configureOutput({ writeErr: () => {} });
-  addRunCommand(program);
-  addCatalogueCommands(program);
-  addBenchCommand(program);
-  addValidateCommand(program);
+  const called = VERBS.get(args[0] ?? '');
+  const modules = new Set(called === undefined ? VERBS.values() : [called]);
+  for (const load of modules) (await load())(program);
   for (const command of program.commands) command.exitOverride().configureOutput({ writeErr: () => {} });
   return program;
 }
 
 /** @throws RangeError that lists the verbs if the first argument, or what help is asked for, is none of them. */
-function checkVerb(program: Command, args: readonly string[]): void {
+function checkVerb(args: readonly string[]): void {
   const verb = args[0] === 'help' ? args[1] : args[0];
-  const built = program.commands.map((command) => command.name());
-  if (verb === undefined || verb.startsWith('-') || built.includes(verb)) return;
+  const built = [...VERBS.keys()];
+  if (verb === undefined || verb.startsWith('-') || VERBS.has(verb)) return;
   if (PLANNED.includes(verb)) throw new RangeError(`"${verb}" is not built yet; this version has ${built.join(', ')}`);
   throw new RangeError(`"verb" expected one of ${built.join(', ')}, got ${JSON.stringify(verb)}`);
 }
 
-function main(args: string[]): void {
-  const program = createProgram();
+async function main(args: string[]): Promise<void> {
   try {
-    checkVerb(program, args);
+    checkVerb(args);
+    const program = await createProgram(args);
     if (args.length === 0) program.outputHelp();
-    else program.parse(args, { from: 'user' });
+    else await program.parseAsync(args, { from: 'user' });
   } catch (error) {
     // --help and --version also arrive here, with exit code 0 and their text already on stdout.
     if (error instanceof CommanderError && error.exitCode === 0) return;
@@ -62,4 +75,4 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(0);
   throw error;
 });
-main(process.argv.slice(2));
+void main(process.argv.slice(2));

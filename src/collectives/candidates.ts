@@ -17,20 +17,25 @@ export interface Candidate {
   /** `ring`, or of a hierarchy `hierarchical(mesh, rdh)`: inside, then between. */
   readonly name: string;
   readonly algorithm: string;
-  /** Elements of the collective's size in `schedule`. */
+  /** Elements of the collective's size in its schedules. */
   readonly elements: number;
   /** The schedule of one group. */
   readonly schedule: (collective: Collective) => Schedule;
 }
 
-/** Elements for each rank in schedules that are only measured: enough that halves, thirds and slices come out even. */
-const ELEMENTS_PER_RANK = 3 * 2 ** 10;
+/** For each rank, in schedules that are measured: enough that halves, thirds and slices come out even. */
+export const ELEMENTS_PER_RANK: number = 3 * 2 ** 10;
 
 const REDUCTIONS: readonly Collective[] = ['all-reduce', 'all-gather', 'reduce-scatter'];
 const NOT_IN_LIBRARY: Readonly<Record<CollectiveEngine['library'], readonly string[]>> = {
   neuron: ['double-binary-tree', 'binomial-tree', 'switch'],
   nccl: ['mesh', 'single-step-mesh', 'rdh', 'kangaring', 'bidirectional-ring', 'pairwise'],
 };
+function isUnusual(collective: Collective, name: string, library: CollectiveEngine['library']): boolean {
+  // A ring would carry every block through half the ranks.
+  if (collective === 'all-to-all') return name.endsWith('ring');
+  return REDUCTIONS.includes(collective) && NOT_IN_LIBRARY[library].includes(name);
+}
 /** A ring through all nodes is the ring of the whole group, so it is the same candidate. */
 const OTHER_NAMES: readonly string[] = ['flat-ring', 'hierarchical'];
 
@@ -71,8 +76,7 @@ export function candidatesFor(
     const { name } = algorithm;
     if (OTHER_NAMES.includes(name) || (wanted !== undefined && name !== wanted)) continue;
     if (whyNot(algorithm, collective, p, {}) !== null) continue;
-    const isUnusual = REDUCTIONS.includes(collective) && NOT_IN_LIBRARY[library].includes(name);
-    if (wanted === undefined && isUnusual) continue;
+    if (wanted === undefined && isUnusual(collective, name, library)) continue;
     if (ALL_PAIRS.includes(name) && p * p > MAX_PAIRS) continue;
     if (name === 'switch' && !hangsOnOneSwitch(cluster, members)) continue;
     // Pairs are neighbours in the order of the ring: they share a chip if each chip has an even number of ranks.
@@ -122,7 +126,7 @@ function ordersOf(name: string, members: Int32Array, perChip: number, cluster: C
   return [Int32Array.from(members, (_, corner) => chips[Math.floor(corner / perChip)]! * perChip + (corner % perChip))];
 }
 
-/** The data of a schedule that is measured: even parts; neighbours for point-to-point. */
+/** The data of a schedule; neighbours for point-to-point. */
 function request(collective: Collective, p: number): Partial<ScheduleOptions> {
   if (collective === 'barrier') return {};
   const elements = p * ELEMENTS_PER_RANK;

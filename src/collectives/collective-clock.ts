@@ -1,120 +1,124 @@
 /**
- * The formula clock: what a collective costs a group of ranks on a cluster, by straight lines in its bytes.
+ * What a collective costs a group of ranks on a cluster: the plan with the least predicted time, timed by closed forms, by
+ * flows or by events.
  *
- *     time = start + the rounds of the algorithm                       (`rounds.ts`: inside a node, from the schedule itself;
- *            with host timing: max(launch, time)                        `scale-out.ts`: between nodes, in closed form)
- *            called by a framework: dispatch + time
+ *     time = start + the phases of the plan; with host timing: max(launch, time); called by a framework: dispatch + time
  *
- * Several nodes: hierarchical, inside the nodes and between the ranks at the same place in them, all places at once. Where
- * the library cuts the data into chunks that follow each other through the levels, the slower level's bandwidth counts.
- * Everything that does not depend on the bytes is found once for a group and an algorithm, and kept.
+ * Where the library cuts the data into chunks that follow each other through the levels, the slower level's bandwidth counts
+ * and the latencies of both. The closed forms cost a microsecond once a group and algorithm are prepared: `rounds.ts` inside
+ * a node, from the schedule itself, `scale-out.ts` between nodes. Flow and event run the schedules (`execute.ts`).
  */
-import { expectInteger, expectOneOf, ModelError } from '../base/errors.ts';
+import { expectInteger, expectOneOf } from '../base/errors.ts';
 import type { Bytes, Seconds } from '../base/units.ts';
 import type { Cluster } from '../fabric/cluster.ts';
 import { type Constants, fittedConstants } from '../hardware/fitted.ts';
 import { collectiveAlgorithms } from './algorithms/registry.ts';
-import { candidatesFor } from './candidates.ts';
 import type { CollectiveCase, CollectiveClock, CollectiveCost, RankGroup } from './cost.ts';
-import { type CollectiveEngine, collectiveEngine } from './engine.ts';
+import { type CollectiveEngine, collectiveEngine, type Protocol } from './engine.ts';
+import { type Fidelity, type PhaseRun, type ResourceUse, resourceUses } from './execute.ts';
 import { busFactor } from './formula.ts';
-import { placeGroup, wholeGroups } from './placement.ts';
-import { measureRounds, type Round, roundsTime } from './rounds.ts';
-import { type InterAlgorithm, interRequirement, interRounds } from './scale-out.ts';
+import { type Plan, preparePlans } from './plans.ts';
+import { roundsTime } from './rounds.ts';
 import { COLLECTIVES, type Collective } from './schedule.ts';
 import { Wires } from './wires.ts';
 
-/** One way to carry a collective out, ready to be timed. */
-export interface Plan {
-  readonly name: string;
-  readonly algorithm: string;
-  readonly steps: number;
-  /** Whether a switch adds on the way. */
-  readonly usesSwitch: boolean;
-  /** What runs inside nodes, and between them; one of the two may be empty. */
-  readonly inside: readonly Round[];
-  readonly between: readonly Round[];
-}
-
+/** A plan, and how long it takes with the protocol that suits its size best. */
 export interface PlanCost {
   readonly plan: Plan;
   readonly protocol: string;
   readonly time: Seconds;
 }
 
-/** Between one rank and itself. */
-const NOTHING: Plan = { name: 'none', algorithm: 'none', steps: 0, usesSwitch: false, inside: [], between: [] };
-const INTER: readonly InterAlgorithm[] = ['ring', 'rdh', 'mesh', 'binomial-tree'];
-/** Groups over several nodes are also tried as one flat group, if the ranks of those nodes are not more than this. */
-const MAX_FLAT_RANKS = 1024;
+export interface CollectiveTiming extends CollectiveCost {
+  readonly fidelity: Fidelity;
+  readonly protocol: string;
+  readonly steps: number;
+  /** Links, memories and channels, longest busy first; empty for the formula. */
+  readonly resources: readonly ResourceUse[];
+}
+
+/** Above this many transfers the phase between nodes is timed as classes of links. */
+const MAX_EXPLICIT = 2 ** 19;
 
 export class CollectiveModel {
   readonly cluster: Cluster;
   readonly engine: CollectiveEngine;
   readonly wires: Wires;
+  /** All wait for the rank that begins last. */
+  readonly #late: Seconds;
   readonly #plans = new Map<string, readonly Plan[]>();
 
   constructor(cluster: Cluster, constants: Constants = fittedConstants()) {
     this.cluster = cluster;
     this.engine = collectiveEngine(cluster, constants);
     this.wires = new Wires(cluster, this.engine);
+    this.#late = Array.from(cluster.lateRanks.values()).reduce((most, late) => Math.max(most, late), 0);
   }
 
-  /** Reduction on a switch has no flags in its data: it synchronises by chunks, with the last protocol. */
-  #firstProtocol({ usesSwitch }: Plan): number {
-    return usesSwitch ? this.engine.protocols.length - 1 : 0;
-  }
-
-  /** Every plan for the case, with the protocol that suits its size best. */
-  candidates(request: CollectiveCase): PlanCost[] {
-    const { bytes } = request;
-    return this.plans(request).map((plan) => {
-      let best: PlanCost | undefined;
-      this.engine.protocols.forEach((protocol, index) => {
-        if (index < this.#firstProtocol(plan)) return;
-        const time = this.#time(plan, bytes, index);
-        if (best === undefined || time < best.time) best = { plan, protocol: protocol.name, time };
-      });
-      return best!;
-    });
-  }
-
+  /** By the closed forms. */
   cost(request: CollectiveCase): CollectiveCost {
-    const { collective, bytes, group, timing = 'device' } = request;
-    if (!(bytes >= 0 && bytes < Number.POSITIVE_INFINITY))
-      throw new RangeError(`"bytes" expected a number >= 0, got ${bytes}`);
+    expectBytes(request.bytes);
     const plans = this.plans(request);
+    const { protocols } = this.engine;
     let least = Number.POSITIVE_INFINITY;
-    let winner: Plan | undefined;
+    let winner = plans[0]!;
     for (let i = 0; i < plans.length; i++) {
-      for (let protocol = this.#firstProtocol(plans[i]!); protocol < this.engine.protocols.length; protocol++) {
-        const time = this.#time(plans[i]!, bytes, protocol);
+      for (let protocol = this.#firstProtocol(plans[i]!); protocol < protocols.length; protocol++) {
+        const time = this.#formula(plans[i]!, request.bytes, protocol);
         if (time < least) {
           least = time;
-          winner = plans[i];
+          winner = plans[i]!;
         }
       }
     }
-    if (winner === undefined) throw new ModelError('UNSUPPORTED', collective, 'expected an algorithm for it, got none');
-    const { launch, dispatch } = this.engine;
-    const time = timing === 'device' ? least : timing === 'host' ? Math.max(launch, least) : dispatch + least;
-    const algorithmBandwidth = time === 0 ? 0 : bytes / time;
+    return this.#answer(request, winner, least);
+  }
+
+  /** By the fidelity asked for, with what every link did. The plan is the one of the closed forms. */
+  time(request: CollectiveCase, fidelity: Fidelity): CollectiveTiming {
+    expectBytes(request.bytes);
+    const [best] = this.candidates(request);
+    const { plan, protocol } = best!;
+    const index = this.engine.protocols.findIndex(({ name }) => name === protocol);
+    const runs: PhaseRun[] = [];
+    let { time } = best!;
+    if (fidelity !== 'formula' && request.bytes > 0 && plan.phases.length > 0) {
+      time = this.#run(plan, request.bytes, index, fidelity, runs);
+    }
     return {
-      time,
-      algorithm: winner.name,
-      algorithmBandwidth,
-      busBandwidth: algorithmBandwidth * busFactor(collective, group.ranks),
+      ...this.#answer(request, plan, time),
+      fidelity,
+      protocol,
+      steps: plan.steps,
+      resources: resourceUses(runs, time, this.wires),
     };
   }
 
+  /** Every plan for the case, fastest first. */
+  candidates(request: CollectiveCase): PlanCost[] {
+    const { protocols } = this.engine;
+    const costs = this.plans(request).map((plan) => {
+      let best = this.#firstProtocol(plan);
+      for (let i = best + 1; i < protocols.length; i++) {
+        if (this.#formula(plan, request.bytes, i) < this.#formula(plan, request.bytes, best)) best = i;
+      }
+      return { plan, protocol: protocols[best]!.name, time: this.#formula(plan, request.bytes, best) };
+    });
+    return costs.sort((a, b) => a.time - b.time);
+  }
+
+  /**
+   * The plans for the case, prepared on the first call.
+   * @throws RangeError if the group is not in the cluster, or no algorithm, or not the one asked for, is defined for it
+   */
   plans({ collective, group, algorithm = 'auto' }: CollectiveCase): readonly Plan[] {
     const key = `${collective} ${group.ranks} ${group.stride} ${group.perNode ?? ''} ${algorithm}`;
     const known = this.#plans.get(key);
     if (known !== undefined) return known;
     this.#check(collective, group, algorithm);
-    const plans = this.#prepare(collective, group, algorithm === 'auto' ? undefined : algorithm);
+    const plans = preparePlans(collective, group, this.wires, algorithm === 'auto' ? undefined : algorithm);
     if (plans.length === 0) {
-      const wanted = algorithm === 'auto' ? 'an algorithm' : algorithm;
+      const wanted = algorithm === 'auto' ? 'none' : algorithm;
       const what = `${collective} over ${group.ranks} ranks of ${this.cluster.system.id}`;
       throw new RangeError(`"algorithm" expected one that is defined for ${what}, got ${wanted}`);
     }
@@ -123,100 +127,93 @@ export class CollectiveModel {
   }
 
   #check(collective: Collective, { ranks, stride, perNode }: RankGroup, algorithm: string): void {
+    const { cluster } = this;
     expectOneOf('collective', collective, COLLECTIVES);
-    expectInteger('ranks', ranks, 1, this.cluster.ranks);
-    expectInteger('stride', stride, 1);
-    const { ranksPerChip, chipsPerNode } = this.cluster;
-    if (perNode !== undefined) expectInteger('perNode', perNode, 1, Math.floor((ranksPerChip * chipsPerNode) / stride));
-    if ((ranks - 1) * stride >= this.cluster.ranks) {
-      throw new RangeError(
-        `"stride" expected a group within ${this.cluster.ranks} ranks, got ${ranks} at stride ${stride}`,
-      );
-    }
     expectOneOf('algorithm', algorithm, ['auto', ...collectiveAlgorithms().map(({ name }) => name)]);
-  }
-
-  #prepare(collective: Collective, group: RankGroup, wanted: string | undefined): Plan[] {
-    if (group.ranks === 1) return [NOTHING];
-    const { perNode, nodes, perChip, inNode } = placeGroup(this.cluster, group);
-    const { library } = this.engine;
-    if (nodes === 1) {
-      const candidates = candidatesFor(collective, inNode[0]!, perChip, this.cluster, library, wanted);
-      return candidates.map((candidate) => this.#inside(candidate, [collective], inNode, 1));
+    expectInteger('ranks', ranks, 1, cluster.ranks);
+    expectInteger('stride', stride, 1);
+    const nodeSize = cluster.ranksPerChip * cluster.chipsPerNode;
+    if (perNode !== undefined) expectInteger('perNode', perNode, 1, Math.floor(nodeSize / stride));
+    if ((ranks - 1) * stride >= cluster.ranks) {
+      throw new RangeError(`"stride" expected a group within ${cluster.ranks} ranks, got ${ranks} at stride ${stride}`);
     }
-    const isSmall = nodes * this.cluster.chipsPerNode * this.cluster.ranksPerChip <= MAX_FLAT_RANKS;
-    const flat = wanted !== 'hierarchical' && isSmall ? this.#flat(collective, group, perChip, wanted) : [];
-    if (wanted !== undefined && wanted !== 'hierarchical') return flat;
-    return [...flat, ...this.#hierarchies(collective, nodes, perNode, perChip, inNode)];
   }
 
-  /** One schedule over all ranks of the group, with every group beside it. */
-  #flat(collective: Collective, group: RankGroup, perChip: number, wanted?: string): Plan[] {
-    const groups = wholeGroups(this.cluster, group);
-    if (groups.length === 0) return [];
-    return candidatesFor(collective, groups[0]!, perChip, this.cluster, this.engine.library, wanted)
-      .filter(({ algorithm }) => algorithm !== 'hierarchical')
-      .map((candidate) => this.#inside(candidate, [collective], groups, 1));
+  /** Reduction on a switch has no flags in its data: it synchronises by chunks, with the last protocol. */
+  #firstProtocol({ usesSwitch }: Plan): number {
+    return usesSwitch ? this.engine.protocols.length - 1 : 0;
   }
 
-  #inside(
-    candidate: ReturnType<typeof candidatesFor>[number],
-    parts: readonly Collective[],
-    groups: readonly Int32Array[],
-    share: number,
-  ): Plan {
-    let steps = 0;
-    const inside = parts.flatMap((part) => {
-      const schedule = candidate.schedule(part);
-      steps += schedule.steps;
-      return measureRounds(schedule, groups, share / candidate.elements, this.wires);
-    });
-    const { name, algorithm } = candidate;
-    return { name, algorithm, steps, usesSwitch: algorithm === 'switch', inside, between: [] };
+  #answer(
+    { collective, bytes, group, timing = 'device' }: CollectiveCase,
+    plan: Plan,
+    device: Seconds,
+  ): CollectiveCost {
+    const { launch, dispatch } = this.engine;
+    const time = timing === 'device' ? device : timing === 'host' ? Math.max(launch, device) : dispatch + device;
+    const algorithmBandwidth = time === 0 ? 0 : bytes / time;
+    const busBandwidth = algorithmBandwidth * busFactor(collective, group.ranks);
+    return { time, algorithm: plan.name, algorithmBandwidth, busBandwidth };
   }
 
-  #hierarchies(
-    collective: Collective,
-    nodes: number,
-    perNode: number,
-    perChip: number,
-    inNode: readonly Int32Array[],
-  ): Plan[] {
-    const inParts: readonly Collective[] =
-      collective === 'all-reduce' ? ['reduce-scatter', 'all-gather'] : [collective];
-    const pieces = ['all-reduce', 'all-gather', 'reduce-scatter'].includes(collective) ? 1 / perNode : 1;
-    const { library } = this.engine;
-    const insides =
-      perNode === 1
-        ? [NOTHING]
-        : candidatesFor(inParts[0]!, inNode[0]!, perChip, this.cluster, library).map((candidate) =>
-            this.#inside(candidate, inParts, inNode, 1),
-          );
-    return INTER.filter((inter) => interRequirement(inter, collective, nodes) === null).flatMap((inter) => {
-      const between = interRounds(inter, collective, nodes, pieces, this.wires);
-      const steps = between.reduce((sum, { count }) => sum + count, 0);
-      return insides.map((plan) => ({
-        name: `hierarchical(${plan.name}, ${inter})`,
-        algorithm: 'hierarchical',
-        steps: plan.steps + steps,
-        usesSwitch: plan.usesSwitch,
-        inside: plan.inside,
-        between,
-      }));
-    });
-  }
-
-  #time({ inside, between }: Plan, bytes: Bytes, index: number): Seconds {
-    const { protocols, overlapsPhases } = this.engine;
-    const protocol = protocols[index]!;
+  #formula({ inside, between }: Plan, bytes: Bytes, index: number): Seconds {
     if (inside.length + between.length === 0) return 0;
-    const near = roundsTime(inside, bytes, protocol, index);
+    const protocol = this.engine.protocols[index]!;
+    const near = slowestKind(inside, bytes, protocol, index);
     const far = roundsTime(between, bytes, protocol, index);
-    if (!overlapsPhases || inside.length === 0 || between.length === 0) return protocol.start + near + far;
-    // Both levels' latencies, and the bandwidth of the slower one.
-    const nearLatency = roundsTime(inside, 0, protocol, index);
+    return this.#combine(near, far, inside, between, index);
+  }
+
+  /** Start and both levels, one after the other or overlapping. */
+  #combine(near: Seconds, far: Seconds, inside: Plan['inside'], between: Plan['between'], index: number): Seconds {
+    const protocol = this.engine.protocols[index]!;
+    const start = protocol.start + this.#late;
+    if (!this.engine.overlapsPhases || near === 0 || far === 0) return start + near + far;
+    const nearLatency = slowestKind(inside, 0, protocol, index);
     const farLatency = roundsTime(between, 0, protocol, index);
-    return protocol.start + nearLatency + farLatency + Math.max(near - nearLatency, far - farLatency);
+    return start + nearLatency + farLatency + Math.max(near - nearLatency, far - farLatency);
+  }
+
+  #run(
+    { phases, inside, between }: Plan,
+    bytes: Bytes,
+    index: number,
+    fidelity: 'flow' | 'event',
+    runs: PhaseRun[],
+  ): Seconds {
+    const protocol = this.engine.protocols[index]!;
+    const times = { inside: 0, between: 0 };
+    for (const { level, clocks } of phases) {
+      if (level === 'between' && this.#isTooLarge(between)) {
+        times.between += roundsTime(between, bytes, protocol, index);
+        continue;
+      }
+      const kinds = clocks().map((clock) => clock.run(bytes, protocol, index, fidelity));
+      runs.push(...kinds);
+      times[level] += kinds.reduce((slowest, { time }) => Math.max(slowest, time), 0);
+    }
+    // Ranks that are late are inside the times already.
+    return this.#combine(times.inside, times.between, inside, between, index) - this.#late;
+  }
+
+  /** Whether the rounds between nodes, of all ranks, are too many transfers to be run one by one. */
+  #isTooLarge(between: Plan['between']): boolean {
+    const { ranks } = this.cluster;
+    const messages = between.reduce((sum, { count, peers }) => sum + count * peers, 0);
+    return messages * ranks > MAX_EXPLICIT;
+  }
+}
+
+/** Of the kinds of nodes, the slowest. */
+function slowestKind(kinds: Plan['inside'], bytes: Bytes, protocol: Protocol, index: number): Seconds {
+  let slowest = 0;
+  for (let i = 0; i < kinds.length; i++) slowest = Math.max(slowest, roundsTime(kinds[i]!, bytes, protocol, index));
+  return slowest;
+}
+
+function expectBytes(bytes: Bytes): void {
+  if (!(bytes >= 0 && bytes < Number.POSITIVE_INFINITY)) {
+    throw new RangeError(`"bytes" expected a number >= 0, got ${bytes}`);
   }
 }
 

@@ -4,6 +4,7 @@
  *
  *     start       once per collective: the CC-core reads its program and the ranks meet, or a kernel is launched
  *     step        from the arrival of a step's data to the next step's first byte, beside the latency of the links
+ *     message     for each further transfer that a rank starts in the same step: a descriptor, a work request
  *     channel     bytes that a rank's collective engines move per second, in and out together
  *     efficiency  payload of a link / its rate: headers, acknowledgements, flow control
  *
@@ -32,6 +33,9 @@ export interface CollectiveEngine {
   readonly protocols: readonly Protocol[];
   /** Beside the latency of the links, each step. */
   readonly step: Seconds;
+  /** For each further message that a rank starts in the same step, inside a node and between nodes. */
+  readonly message: Seconds;
+  readonly networkMessage: Seconds;
   /** Of a rank, in and out together. */
   readonly channel: BytesPerSecond;
   /** Device memory of a chip; Infinity where the copy kernels' own rate stands for it. */
@@ -48,6 +52,13 @@ export interface CollectiveEngine {
 }
 
 const US = 1e-6;
+/**
+ * A DMA takes as long for a smaller descriptor as for one of this size. see: facts of aws-neuron-sdk,
+ * nki/get-started/about/nki-dma-overview.rst, chart of bandwidth over size: the knee.
+ */
+const DESCRIPTOR_BYTES = 2500;
+/** Of a network adapter; an assumption of the order of 10 million messages a second, not measured. */
+const NETWORK_MESSAGE = 0.1 * US;
 
 /** see: NVIDIA nccl, src/graph/tuning.cc, `baseLat` and `hwLat` of ring on NVLink and network; efficiency: data bytes of a line. */
 function ncclProtocols(launch: Seconds): Protocol[] {
@@ -72,6 +83,8 @@ export function collectiveEngine({ system, rank, lnc }: Cluster, constants: Cons
       library: 'nccl',
       protocols: ncclProtocols(fitted('gpuCollectiveStart')),
       step: 0,
+      message: 0,
+      networkMessage: NETWORK_MESSAGE,
       channel: fitted('gpuCopyRate'),
       memory: Number.POSITIVE_INFINITY,
       linkEfficiency: fitted('nvlinkEfficiency'),
@@ -83,11 +96,14 @@ export function collectiveEngine({ system, rank, lnc }: Cluster, constants: Cons
     };
   }
   const cores = rank === 'chip' ? chip.cores : lnc;
+  const channel = (cores / chip.cores) * fitted('neuronDmaShare') * (chip.dmaBandwidth ?? 0);
   return {
     library: 'neuron',
     protocols: [{ name: 'DMA', start: fitted('neuronCollectiveStart'), hop: 0, networkHop: 0, efficiency: 1 }],
     step: fitted('neuronStepLatency'),
-    channel: (cores / chip.cores) * fitted('neuronDmaShare') * (chip.dmaBandwidth ?? 0),
+    message: DESCRIPTOR_BYTES / channel,
+    networkMessage: NETWORK_MESSAGE,
+    channel,
     memory: chip.memory.bandwidth ?? 0,
     linkEfficiency: 1,
     networkEfficiency,

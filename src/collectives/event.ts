@@ -14,7 +14,7 @@ import { type Bytes, PICOSECONDS_PER_SECOND, type Picoseconds, toPicoseconds } f
 import type { Drive } from './drive.ts';
 import { EventQueue } from './event-queue.ts';
 import { type ExecutionResult, loadOf } from './flow.ts';
-import { type Program, type Stages, stagesOf } from './program.ts';
+import type { Program, Stages } from './program.ts';
 import type { Wires } from './wires.ts';
 
 /** Largest packet of a collective's DMA. see: aws-neuron-sdk, neuron-runtime/explore/compute-comm-overlap.rst */
@@ -27,31 +27,31 @@ export interface EventResult extends ExecutionResult {
   readonly chunk: Bytes;
 }
 
-/** Time of the program. `ready`: as in `runFlow`. */
+/** Time of the program. `scale`, `ready`: as in `runFlow`. */
 export function runEvents(
   program: Program,
   wires: Wires,
   drive: Drive,
+  scale: number,
   chunk: Bytes = DEFAULT_CHUNK,
   ready?: Float64Array,
 ): EventResult {
-  const size = Math.max(chunk, smallestChunk(program, wires));
-  const run = new EventRun(program, wires, drive, size);
+  const bytes = program.bytes.map((b) => b * scale);
+  const size = Math.max(chunk, smallestChunk(program.path, bytes, wires));
+  const run = new EventRun({ ...program, bytes }, wires, drive, size);
   run.run(ready);
-  const load = loadOf(program, wires);
   return {
     time: run.last / PICOSECONDS_PER_SECOND,
     ends: run.ends.map((t) => t / PICOSECONDS_PER_SECOND),
     starts: run.starts.map((t) => t / PICOSECONDS_PER_SECOND),
-    load,
     // A server is idle or works at its full rate.
-    peak: load.map((bytes) => (bytes > 0 ? 1 : 0)),
+    peak: loadOf(program, wires).map((load) => (load > 0 ? 1 : 0)),
     chunk: size,
   };
 }
 
 /** A power of two times the default, such that all chunks together pass MAX_EVENTS servers at most. */
-function smallestChunk({ path, bytes }: Program, { paths }: Wires): Bytes {
+function smallestChunk(path: Int32Array, bytes: Float64Array, { paths }: Wires): Bytes {
   const { ways, entries } = paths;
   for (let size = DEFAULT_CHUNK; ; size *= 2) {
     let events = 0;
@@ -98,7 +98,7 @@ class EventRun {
     this.#capacity = Float64Array.from(wires.capacity, (rate) => rate * drive.efficiency);
     this.#isLink = Uint8Array.from(wires.capacity, (_, r) => (wires.isLink(r) ? 1 : 0));
     this.#free = new Float64Array(wires.capacity.length);
-    this.#stages = stagesOf(program);
+    this.#stages = { ...program.stages, open: program.stages.open.slice() };
     this.#entered = new Uint8Array(this.#stages.open.length);
     // At least one for each way, so that all carry their share.
     this.#chunks = Int32Array.from(program.bytes, (bytes, t) => {
@@ -181,7 +181,7 @@ class EventRun {
     if (this.#toPass[transfer] === 0) {
       const passed = this.#passed[transfer]!;
       this.#queue.push(passed, SENT, transfer, 0, 0);
-      this.#queue.push(passed + this.#latency[this.#program.path[transfer]!]!, ARRIVE, transfer, 0, 0);
+      this.#queue.push(passed + this.#latency[transfer]!, ARRIVE, transfer, 0, 0);
     }
   }
 }

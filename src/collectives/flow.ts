@@ -8,7 +8,7 @@ import type { Bytes, Seconds } from '../base/units.ts';
 import type { KernelExports } from '../kernels/wasm.gen.ts';
 import { instantiateKernels } from '../kernels/wasm.ts';
 import type { Drive } from './drive.ts';
-import { type Program, stagesOf } from './program.ts';
+import type { Program } from './program.ts';
 import type { Wires } from './wires.ts';
 
 export interface ExecutionResult {
@@ -17,8 +17,7 @@ export interface ExecutionResult {
   readonly ends: Float64Array;
   /** Of a transfer: its first byte leaves. */
   readonly starts: Float64Array;
-  /** Of a resource: the bytes it carried, weighted as it was used, and the largest part of its capacity in use at once. */
-  readonly load: Float64Array;
+  /** Of a resource: the largest part of its capacity in use at once. */
   readonly peak: Float64Array;
 }
 
@@ -29,15 +28,30 @@ interface Loop {
 
 let loop: Loop | undefined;
 
-/** Time of the program. `ready`: when each endpoint begins; at once if left out. */
-export function runFlow(program: Program, wires: Wires, drive: Drive, ready?: Float64Array): ExecutionResult {
-  const { path, bytes, endpoints } = program;
+/** All ways of the paths as one list each, with the share of the way in the weight; and what a transfer alone reaches. */
+interface FlatPaths {
+  readonly start: Uint32Array;
+  readonly resource: Uint32Array;
+  readonly weight: Float64Array;
+  readonly limit: Float64Array;
+}
+
+/**
+ * Time of the program with `scale` times its bytes. `ready`: when each endpoint begins; at once if left out.
+ */
+export function runFlow(
+  program: Program,
+  wires: Wires,
+  drive: Drive,
+  scale: number,
+  ready?: Float64Array,
+): ExecutionResult {
+  const { path, bytes, endpoints, stages } = program;
   const transfers = path.length;
-  const stages = stagesOf(program);
-  const table = flatten(wires);
+  const paths = flatten(wires);
   const firstEntry = new Uint32Array(transfers + 1);
   for (let t = 0; t < transfers; t++) {
-    firstEntry[t + 1] = firstEntry[t]! + table.start[path[t]! + 1]! - table.start[path[t]!]!;
+    firstEntry[t + 1] = firstEntry[t]! + paths.start[path[t]! + 1]! - paths.start[path[t]!]!;
   }
   const entries = firstEntry[transfers]!;
   const owners = new Uint32Array(entries);
@@ -46,59 +60,57 @@ export function runFlow(program: Program, wires: Wires, drive: Drive, ready?: Fl
   const events = 2 * transfers + endpoints;
   const keys = new Float64Array(events);
   if (ready) keys.set(ready, 2 * transfers);
+  const { efficiency } = drive;
 
-  // In the order of the column numbers of assembly/flow.ts. A number is the length of a column of zeros.
-  const floats = (length: number): Float64Array => new Float64Array(length);
-  const integers = (length: number): Uint32Array => new Uint32Array(length);
-  const columns = [
+  // In the order of the column numbers of assembly/flow.ts; a number is the length in bytes of a column of zeros.
+  const ints = (length: number): number => 4 * length;
+  const reals = (length: number): number => 8 * length;
+  const columns: readonly Column[] = [
     path,
-    bytes,
-    floats(transfers),
-    floats(transfers),
-    floats(transfers),
+    scale === 1 ? bytes : bytes.map((b) => b * scale),
+    reals(transfers),
+    reals(transfers),
+    reals(transfers),
     stages.sentIn,
     stages.receivedIn,
     firstEntry,
-    integers(transfers),
-    table.start,
-    table.resource,
-    table.weight,
+    ints(transfers),
+    paths.start,
+    paths.resource,
+    paths.weight,
     drive.latency,
     stages.open,
     stages.firstSend,
     stages.sends,
-    integers(stages.owner.length),
+    ints(stages.owner.length),
     stages.first,
     stages.owner,
-    floats(endpoints),
-    Float64Array.from(wires.capacity, (rate) => rate * drive.efficiency),
-    integers(resources),
-    floats(resources),
-    floats(resources),
-    integers(resources),
-    integers(resources),
-    floats(resources),
-    integers(resources),
-    integers(entries),
-    integers(entries),
+    reals(endpoints),
+    Float64Array.from(wires.capacity, (rate) => rate * efficiency),
+    ints(resources),
+    reals(resources),
+    reals(resources),
+    ints(resources),
+    ints(resources),
+    reals(resources),
+    ints(resources),
+    ints(entries),
+    ints(entries),
     owners,
     keys,
-    integers(events),
-    integers(events),
-    integers(transfers),
-  ] as const;
+    ints(events),
+    ints(events),
+    ints(transfers),
+    efficiency === 1 ? paths.limit : paths.limit.map((rate) => rate * efficiency),
+    reals(resources),
+    ints(resources),
+  ];
   const { exports, memory, addresses, tableAt } = place(columns);
   const time = exports.runFlow(tableAt, transfers, endpoints, transfers);
   if (time < 0) throw new Error('a transfer waits for ever: the schedule is not in the order of its steps');
   const read = (column: number, length: number): Float64Array =>
     new Float64Array(memory.buffer, addresses[column]!, length).slice();
-  return {
-    time,
-    ends: read(19, endpoints),
-    starts: read(4, transfers),
-    load: loadOf(program, wires),
-    peak: read(26, resources),
-  };
+  return { time, ends: read(19, endpoints), starts: read(4, transfers), peak: read(26, resources) };
 }
 
 /** Bytes on each resource, by the weights of the paths: what any clock charges. */
@@ -114,22 +126,37 @@ export function loadOf({ path, bytes }: Program, wires: Wires): Float64Array {
   return load;
 }
 
-/** All ways of a path as one list, each entry with the share of its way. */
-function flatten({ paths }: Wires) {
-  const { ways, entries, share, resource, weight } = paths;
+const flattened = new WeakMap<Wires, FlatPaths>();
+
+function flatten(wires: Wires): FlatPaths {
+  const { ways, entries, share, resource, weight } = wires.paths;
+  const known = flattened.get(wires);
+  if (known?.start.length === ways.length) return known;
   const weights = Float64Array.from(weight);
   for (let way = 0; way < share.length; way++) {
     for (let i = entries[way]!; i < entries[way + 1]!; i++) weights[i]! *= share[way]!;
   }
-  return {
-    start: Uint32Array.from(ways, (way) => entries[way]!),
-    resource: Uint32Array.from(resource),
-    weight: weights,
-  };
+  const start = Uint32Array.from(ways, (way) => entries[way]!);
+  const limit = new Float64Array(start.length - 1);
+  const used = new Float64Array(wires.capacity.length);
+  for (let path = 0; path < limit.length; path++) {
+    limit[path] = Number.POSITIVE_INFINITY;
+    // A path may meet a resource more than once: the memory of a chip that it stays on, a link of two ways.
+    for (let i = start[path]!; i < start[path + 1]!; i++) used[resource[i]!]! += weights[i]!;
+    for (let i = start[path]!; i < start[path + 1]!; i++) {
+      limit[path] = Math.min(limit[path]!, wires.capacity[resource[i]!]! / used[resource[i]!]!);
+    }
+    for (let i = start[path]!; i < start[path + 1]!; i++) used[resource[i]!] = 0;
+  }
+  const flat = { start, resource: Uint32Array.from(resource), weight: weights, limit };
+  flattened.set(wires, flat);
+  return flat;
 }
 
+type Column = Float64Array | Uint32Array | Int32Array | number;
+
 /** Copies the columns into the loop's memory, 8-byte aligned, behind a table of their addresses. */
-function place(columns: readonly (Float64Array | Uint32Array | Int32Array)[]) {
+function place(columns: readonly Column[]) {
   if (loop === undefined) {
     const memory = new WebAssembly.Memory({ initial: 1 });
     loop = { memory, exports: instantiateKernels('simd', memory) };
@@ -140,14 +167,15 @@ function place(columns: readonly (Float64Array | Uint32Array | Int32Array)[]) {
   let end = tableAt + Math.ceil(columns.length / 2) * 8;
   for (const column of columns) {
     addresses.push(end);
-    end += Math.ceil(column.byteLength / 8) * 8;
+    end += Math.ceil((typeof column === 'number' ? column : column.byteLength) / 8) * 8;
   }
   const missing = end - memory.buffer.byteLength;
   if (missing > 0) memory.grow(Math.ceil(missing / 65_536));
   new Uint32Array(memory.buffer, tableAt, columns.length).set(addresses);
+  const bytes = new Uint8Array(memory.buffer);
   columns.forEach((column, i) => {
-    const bytes = new Uint8Array(column.buffer, column.byteOffset, column.byteLength);
-    new Uint8Array(memory.buffer).set(bytes, addresses[i]!);
+    if (typeof column === 'number') bytes.fill(0, addresses[i]!, addresses[i]! + column);
+    else bytes.set(new Uint8Array(column.buffer, column.byteOffset, column.byteLength), addresses[i]!);
   });
   return { exports, memory, addresses, tableAt };
 }

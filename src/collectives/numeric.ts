@@ -118,7 +118,7 @@ class Run {
     const isReduction = collective === 'all-reduce' || collective === 'reduce-scatter' || collective === 'reduce';
     if (this.#operator !== 'average' || !isReduction) return;
     groupSize.forEach((size, rank) => {
-      divide(rangeOf(this.#buffers, output, rank), size, this.#nextRounding());
+      if (size > 1) divide(rangeOf(this.#buffers, output, rank), size, this.#nextRounding());
     });
   }
 

@@ -56,6 +56,29 @@ export function wholeGroups(cluster: Cluster, group: RankGroup): Int32Array[] {
     .filter((members) => members.at(-1)! < cluster.ranks);
 }
 
+/**
+ * One node of each kind: the first one without faults, and of those with dead or slow links or slow chips one for each
+ * pattern. What is the same everywhere is then timed once, whatever the number of nodes.
+ */
+export function nodeKinds({ nodes, faultyNodes, slowChips, chipsPerNode }: Cluster): number[] {
+  const odd = new Map<number, string>();
+  const topologies = new Map<unknown, number>();
+  for (const [node, topology] of faultyNodes) {
+    const number = topologies.get(topology) ?? topologies.size;
+    topologies.set(topology, number);
+    odd.set(node, `fabric ${number}`);
+  }
+  for (const [chip, speed] of slowChips) {
+    const node = Math.floor(chip / chipsPerNode);
+    odd.set(node, `${odd.get(node) ?? ''}, chip ${chip % chipsPerNode} at ${speed}`);
+  }
+  const kinds = new Map<string, number>();
+  for (const [node, kind] of odd) kinds.set(kind, Math.min(node, kinds.get(kind) ?? node));
+  let ordinary = 0;
+  while (odd.has(ordinary)) ordinary++;
+  return [...(ordinary < nodes ? [ordinary] : []), ...kinds.values()];
+}
+
 /** Positions of the members on each chip, chips by number. */
 function positionsByChip(cluster: Cluster, members: Int32Array): Map<number, number[]> {
   const byChip = new Map<number, number[]>();

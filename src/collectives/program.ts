@@ -19,6 +19,7 @@ export interface Program {
   /** Path of each transfer in the table of the wires. */
   readonly path: Int32Array;
   readonly step: Int32Array;
+  readonly stages: Stages;
 }
 
 /** The stages of all endpoints, one endpoint after another. */
@@ -81,23 +82,20 @@ export function compileSteps(
       }
     }
   });
-  return at === size ? program : truncate(program, at);
-}
-
-function truncate(program: Program, transfers: number): Program {
-  return {
+  const transfers = {
     endpoints: program.endpoints,
-    source: program.source.subarray(0, transfers),
-    destination: program.destination.subarray(0, transfers),
-    bytes: program.bytes.subarray(0, transfers),
-    path: program.path.subarray(0, transfers),
-    step: program.step.subarray(0, transfers),
+    source: program.source.subarray(0, at),
+    destination: program.destination.subarray(0, at),
+    bytes: program.bytes.subarray(0, at),
+    path: program.path.subarray(0, at),
+    step: program.step.subarray(0, at),
   };
+  return { ...transfers, stages: stagesOf(transfers) };
 }
 
 /** Of the memory of the receiver by each byte: written; or the other addend read, and the sum written. */
-export const COPY_TOUCHES = 1;
-export const ADD_TOUCHES = 2;
+export const COPY_TOUCHES: number = 1;
+export const ADD_TOUCHES: number = 2;
 const RIDES_ALONG = 255;
 
 /**
@@ -128,7 +126,7 @@ function receiverTouches({ destination, destinationOffset, length, action }: Tra
 }
 
 /** Cuts the program into stages. */
-export function stagesOf({ endpoints, source, destination, step }: Program): Stages {
+function stagesOf({ endpoints, source, destination, step }: Omit<Program, 'stages'>): Stages {
   const transfers = step.length;
   // Stages of an endpoint are the steps in which it takes part, in order: counted first, then numbered.
   const count = new Int32Array(endpoints + 1);

@@ -14,8 +14,9 @@
  * bottleneck only), and the ranges that are one element longer where a buffer does not divide evenly.
  */
 import type { Bytes, Seconds } from '../base/units.ts';
-import { pathLatency } from './drive.ts';
+import { driveOf } from './drive.ts';
 import type { Protocol } from './engine.ts';
+import { stepClasses } from './execute.ts';
 import { loadOf } from './flow.ts';
 import { compileSteps, type Program } from './program.ts';
 import type { Schedule } from './schedule.ts';
@@ -23,6 +24,8 @@ import type { Wires } from './wires.ts';
 
 export interface Round {
   readonly count: number;
+  /** Most transfers that a rank starts in a step. */
+  readonly peers: number;
   /** Seconds for each byte of the collective's size. */
   readonly gap: number;
   readonly meanGap: number;
@@ -41,37 +44,38 @@ export function measureRounds(
   bytesPerElement: number,
   wires: Wires,
 ): Round[] {
-  const counts = new Map<number, { first: number; count: number }>();
-  schedule.stepClass.forEach((stepClass, step) => {
-    const known = counts.get(stepClass);
-    if (known) known.count++;
-    else counts.set(stepClass, { first: step, count: 1 });
-  });
-  return Array.from(counts.values(), ({ first, count }) =>
+  return stepClasses(schedule).map(({ first, count }) =>
     measureStep(compileSteps(schedule, [first], groups, bytesPerElement, wires), count, wires),
   );
 }
 
 function measureStep(program: Program, count: number, wires: Wires): Round {
   const { path } = program;
-  const { protocols } = wires.engine;
   const load = loadOf(program, wires);
-  const latency = protocols.map(() => 0);
-  const total = protocols.map(() => 0);
-  let gap = 0;
-  let gaps = 0;
-  for (let t = 0; t < path.length; t++) {
-    const own = slowestResource(path[t]!, load, wires);
-    gap = Math.max(gap, own);
-    gaps += own;
-    for (let p = 0; p < protocols.length; p++) {
-      const along = pathLatency(wires, protocols[p]!, path[t]!);
-      latency[p] = Math.max(latency[p]!, along);
-      total[p]! += along;
-    }
-  }
-  const meanLatency = total.map((sum) => sum / path.length);
-  return { count, gap, meanGap: gaps / path.length, latency, meanLatency };
+  const gaps = Float64Array.from(path, (p) => slowestResource(p, load, wires));
+  const drives = wires.engine.protocols.map((protocol) => driveOf(program, wires, protocol).latency);
+  return {
+    count,
+    peers: largest(sendsPerEndpoint(program)),
+    gap: largest(gaps),
+    meanGap: mean(gaps),
+    latency: drives.map(largest),
+    meanLatency: drives.map(mean),
+  };
+}
+
+function sendsPerEndpoint({ endpoints, source }: Program): Float64Array {
+  const sends = new Float64Array(endpoints);
+  for (const endpoint of source) sends[endpoint]!++;
+  return sends;
+}
+
+function largest(values: Float64Array): number {
+  return values.reduce((most, value) => Math.max(most, value), 0);
+}
+
+function mean(values: Float64Array): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
 /** Seconds that the fullest resource on a path takes for all its bytes. */

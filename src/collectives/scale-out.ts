@@ -8,10 +8,11 @@
  * An all-reduce is a reduce-scatter and an all-gather. A chip's port into the network carries what its ranks send; of that
  * the part that leaves the chip's group of a tier goes through its uplinks: min(1, distance / nodes in the group) of it where
  * every node sends the same way round, the part of all nodes that is outside in a mesh.
- * Leaves out: faults (`fold.ts`), and groups of chips that do not divide into whole nodes.
+ * Faults: all wait for the slowest chip. Leaves out: slow chips, and groups of chips that do not divide into whole nodes.
  */
 import type { Seconds } from '../base/units.ts';
-import type { Protocol } from './engine.ts';
+import { closStage } from '../fabric/clos.ts';
+import type { Cluster } from '../fabric/cluster.ts';
 import { ADD_TOUCHES, COPY_TOUCHES } from './program.ts';
 import type { Round } from './rounds.ts';
 import type { Collective } from './schedule.ts';
@@ -74,6 +75,7 @@ export function interRounds(
   const { cluster, engine } = wires;
   const { tiers } = cluster.scaleOut!;
   const { ranksPerChip, chipsPerNode } = cluster;
+  const worst = worstParts(cluster);
   return exchanges(algorithm, collective, nodes).map(({ count, share, distance, adds }) => {
     const bytes = part * share;
     const perChip = bytes * Math.min(ranksPerChip, cluster.ranks);
@@ -87,13 +89,39 @@ export function interRounds(
       const nodesBelow = t === 0 ? 0 : tiers[t - 1]!.groupChips / chipsPerNode;
       const leaving = leavingPart(distance, nodes, nodesBelow);
       if (leaving > 0) farthest = t;
-      gap = Math.max(gap, (perChip * leaving) / (tier.bandwidth * engine.networkEfficiency));
+      gap = Math.max(gap, (perChip * leaving) / (tier.bandwidth * engine.networkEfficiency * worst[t]!));
     });
+    // The adapter of a chip starts the messages of all its ranks.
+    const peers = distance === 'all' ? nodes - 1 : 1;
+    const messages = peers * Math.min(ranksPerChip, cluster.ranks);
     const latency = engine.protocols.map(
-      (protocol: Protocol): Seconds => Math.max(tiers[farthest]!.latency, protocol.networkHop) + engine.step,
+      ({ networkHop }): Seconds =>
+        Math.max(tiers[farthest]!.latency, networkHop) + engine.step + (messages - 1) * engine.networkMessage,
     );
-    return { count, gap, meanGap: gap, latency, meanLatency: latency };
+    return { count, peers, gap, meanGap: gap, latency, meanLatency: latency };
   });
+}
+
+/**
+ * Of each tier, what faults have left of the bandwidth of the group that lost most. A chip that lost its port sends through
+ * another one, which then has half of it.
+ */
+function worstParts({ scaleOut, substitutes }: Cluster): number[] {
+  const { tiers, remaining, stageStart } = scaleOut!;
+  const worst = tiers.map(() => 1);
+  const left = new Map<string, number>();
+  for (const [link, part] of remaining) {
+    const stage = closStage(scaleOut!, link);
+    if (stage === 0 && part === 0) continue;
+    const { ways } = tiers[stage]!;
+    const group = `${stage} ${link % 2} ${Math.floor((Math.floor(link / 2) - stageStart[stage]!) / ways)}`;
+    left.set(group, (left.get(group) ?? 1) - (1 - part) / ways);
+    worst[stage] = Math.min(worst[stage]!, left.get(group)!);
+  }
+  const users = new Map<number, number>();
+  for (const port of substitutes.values()) users.set(port, (users.get(port) ?? 1) + 1);
+  for (const count of users.values()) worst[0] = Math.min(worst[0]!, 1 / count);
+  return worst;
 }
 
 /** Part of the bytes between nodes that leaves groups of `nodesBelow` nodes; in groups smaller than a node, all of it. */

@@ -8,7 +8,7 @@
  * A step is made when it is asked for, never stored: a ring of 512 ranks has half a million transfers, but one step of it
  * is 512, and all steps of a class load the links alike. So a clock looks at one step of each class.
  */
-import { expectInteger } from '../base/errors.ts';
+import { expectInteger, ModelError } from '../base/errors.ts';
 
 export const COLLECTIVES = [
   'all-reduce',
@@ -88,6 +88,9 @@ export interface Transfer {
   readonly action: Action;
 }
 
+/** A mesh of 2896 ranks: columns of 0.5 GB while they are collected. */
+const MAX_STEP_TRANSFERS = 2 ** 23;
+
 /** Collects the transfers of a step in columns. Empty transfers are left out: they cost nothing. */
 export class TransferList {
   readonly #source: number[] = [];
@@ -106,6 +109,9 @@ export class TransferList {
     action: Action,
   ): void {
     if (length === 0) return;
+    if (this.#length.length === MAX_STEP_TRANSFERS) {
+      throw new ModelError('CAPACITY', 'step', `expected at most ${MAX_STEP_TRANSFERS} transfers, got more`);
+    }
     this.#source.push(source);
     this.#destination.push(destination);
     this.#sourceOffset.push(sourceOffset);
@@ -167,26 +173,40 @@ export function chunkStart(elements: number, chunks: number, index: number): num
 }
 
 /**
- * Transfers of a step that read a range which another transfer of the same step writes.
+ * Transfers of a step that read a range which a transfer of the same step writes.
  * For them the order inside the step would matter, so an executor has to save their source first. A DUPLICATE, which
- * reads what was just written, and a transfer that copies a range onto itself are not among them.
+ * reads what was just written, is not among them.
  */
 export function stepConflicts(transfers: Transfers): number[] {
   const { source, destination, sourceOffset, destinationOffset, length, action } = transfers;
-  const writesTo = new Map<number, number[]>();
-  for (let t = 0; t < length.length; t++) {
-    const writes = writesTo.get(destination[t]!);
-    if (writes) writes.push(t);
-    else writesTo.set(destination[t]!, [t]);
+  // What is written, by endpoint: ranges by their begin, with how far any of them up to there reaches.
+  const order = Array.from(length, (_, t) => t);
+  order.sort((a, b) => destination[a]! - destination[b]! || destinationOffset[a]! - destinationOffset[b]!);
+  const writes = new Map<number, { begin: number[]; reach: number[] }>();
+  for (const t of order) {
+    const known = writes.get(destination[t]!) ?? { begin: [], reach: [] };
+    writes.set(destination[t]!, known);
+    known.begin.push(destinationOffset[t]!);
+    known.reach.push(Math.max(known.reach.at(-1) ?? 0, destinationOffset[t]! + length[t]!));
   }
   const conflicts: number[] = [];
   for (let t = 0; t < length.length; t++) {
-    if (action[t] === DUPLICATE) continue;
-    const readBegin = sourceOffset[t]!;
-    const readEnd = readBegin + length[t]!;
-    const overlaps = (w: number): boolean =>
-      destinationOffset[w]! < readEnd && readBegin < destinationOffset[w]! + length[w]!;
-    if (writesTo.get(source[t]!)?.some(overlaps)) conflicts.push(t);
+    const known = writes.get(source[t]!);
+    if (known === undefined || action[t] === DUPLICATE) continue;
+    const before = countBelow(known.begin, sourceOffset[t]! + length[t]!);
+    if (before > 0 && known.reach[before - 1]! > sourceOffset[t]!) conflicts.push(t);
   }
   return conflicts;
+}
+
+/** How many of the ascending `values` are below `limit`. */
+export function countBelow(values: readonly number[], limit: number): number {
+  let low = 0;
+  let high = values.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (values[middle]! < limit) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }

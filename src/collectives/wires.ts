@@ -81,6 +81,11 @@ export class Wires {
     return this.#keys[resource]! < this.#links;
   }
 
+  kind(resource: number): 'link' | 'memory' | 'channel' {
+    if (this.isLink(resource)) return 'link';
+    return this.#keys[resource]! - this.#links < this.#chips() ? 'memory' : 'channel';
+  }
+
   /** True if the path leaves the node. */
   crossesNetwork(path: number): boolean {
     return this.#crossing[path] === true;

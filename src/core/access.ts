@@ -27,7 +27,7 @@ export class Index {
   }
 
   static from(value: number | Index): Index {
-    return value instanceof Index ? value : new Index(expectInteger('index', value));
+    return value instanceof Index ? value : new Index(expectInteger('index', value, Number.MIN_SAFE_INTEGER));
   }
 
   plus(other: number | Index): Index {
@@ -41,15 +41,21 @@ export class Index {
   }
 
   times(scale: number): Index {
+    expectInteger('scale', scale, Number.MIN_SAFE_INTEGER);
     return new Index(
       this.constant * scale,
       this.terms.map(({ loop, factor }) => ({ loop, factor: factor * scale })),
     );
   }
 
-  /** The largest value over all iterations: factors are never negative. */
+  /** The smallest value over all iterations. */
+  get min(): number {
+    return this.terms.reduce((sum, { loop, factor }) => sum + Math.min(0, factor * (loop.count - 1)), this.constant);
+  }
+
+  /** The largest value over all iterations. */
   get max(): number {
-    return this.terms.reduce((sum, { loop, factor }) => sum + factor * (loop.count - 1), this.constant);
+    return this.terms.reduce((sum, { loop, factor }) => sum + Math.max(0, factor * (loop.count - 1)), this.constant);
   }
 }
 
@@ -60,9 +66,12 @@ export function patternLength(pattern: Pattern): number {
   return pattern.reduce((product, [, count]) => product * count, 1);
 }
 
-/** Offset of the last element from the first. */
+/** Offset of the last element from the first; checks the pattern on the way. */
 function patternReach(pattern: Pattern): number {
-  return pattern.reduce((sum, [step, count]) => sum + step * (count - 1), 0);
+  return pattern.reduce((sum, [step, count]) => {
+    expectInteger('pattern step', step);
+    return sum + step * (expectInteger('pattern count', count, 1) - 1);
+  }, 0);
 }
 
 /** A declaration of on-chip memory. */
@@ -122,7 +131,9 @@ export class TileView {
 
   /** The same part of slot `index` modulo the number of slots. */
   slot(index: number | Index): TileView {
-    return new TileView(this.tile, Index.from(index), this.partition, this.partitions, this.offset, this.pattern);
+    const slotIndex = Index.from(index);
+    expectInteger('slot', slotIndex.min);
+    return new TileView(this.tile, slotIndex, this.partition, this.partitions, this.offset, this.pattern);
   }
 
   /** Partitions [start, start + count) of this view. */
@@ -144,8 +155,9 @@ export class TileView {
     }
     const first = Index.from(start);
     const reach = first.max + patternReach(pattern);
-    if (first.constant < 0 || reach >= this.length) {
-      throw new RangeError(`"access" expected elements 0..${this.length - 1} of ${this.tile.name}, got up to ${reach}`);
+    if (first.min < 0 || reach >= this.length) {
+      const got = `${first.min}..${reach}`;
+      throw new RangeError(`"access" expected elements 0..${this.length - 1} of ${this.tile.name}, got ${got}`);
     }
     return new TileView(this.tile, this.slotIndex, this.partition, this.partitions, this.offset.plus(first), pattern);
   }
@@ -161,10 +173,13 @@ export class HbmView {
   readonly pattern: Pattern;
 
   constructor(tensor: HbmTensor, offset: Index, partitionStep: number, partitions: number, pattern: Pattern) {
+    expectInteger('partitionStep', partitionStep);
+    expectInteger('partitions', partitions, 1);
     const elements = tensor.shape.reduce((product, size) => product * size, 1);
     const reach = offset.max + partitionStep * (partitions - 1) + patternReach(pattern);
-    if (offset.constant < 0 || reach >= elements) {
-      throw new RangeError(`"${tensor.name}" expected elements 0..${elements - 1}, got an access up to ${reach}`);
+    if (offset.min < 0 || reach >= elements) {
+      const got = `${offset.min}..${reach}`;
+      throw new RangeError(`"${tensor.name}" expected elements 0..${elements - 1}, got an access to ${got}`);
     }
     this.tensor = tensor;
     this.offset = offset;
@@ -203,8 +218,9 @@ export function block(
   const inside = (name: string, start: number | Index, count: number, size: number): Index => {
     const index = Index.from(start);
     expectInteger(`${tensor.name} ${name}`, count, 1);
-    if (index.constant < 0 || index.max + count > size) {
-      throw new RangeError(`"${tensor.name} ${name}" expected 0..${size - 1}, got up to ${index.max + count - 1}`);
+    if (index.min < 0 || index.max + count > size) {
+      const got = `${index.min}..${index.max + count - 1}`;
+      throw new RangeError(`"${tensor.name} ${name}" expected 0..${size - 1}, got ${got}`);
     }
     return index;
   };

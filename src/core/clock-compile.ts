@@ -8,7 +8,7 @@ import { type Index, TileView, type View } from './access.ts';
 import { DMA_FREE, DMA_PART, ENGINE_FREE, FIRST_QUEUE, LOAD_FREE, RAMP_START, TENSOR_STOPPED } from './clock-state.ts';
 import { ENGINES, type Instruction } from './instructions.ts';
 import type { Program, ProgramNode } from './program.ts';
-import { type DmaRates, instructionTiming } from './timing.ts';
+import { type DmaRates, type InstructionTiming, instructionTiming } from './timing.ts';
 
 /** A linear function of the loops, ready to be evaluated. */
 export interface Linear {
@@ -71,7 +71,12 @@ export interface CompiledProgram {
   readonly latencies: Float64Array;
 }
 
-export function compileProgram(program: Program, dma: DmaRates): CompiledProgram {
+/** @param resident names of tensors that are on chip already: their DMAs take no time, and move nothing to or from HBM */
+export function compileProgram(
+  program: Program,
+  dma: DmaRates,
+  resident: ReadonlySet<string> = new Set(),
+): CompiledProgram {
   const queues = queueNames(program.body);
   const firstTile = FIRST_QUEUE + queues.length;
   const tileBase: number[] = [];
@@ -97,9 +102,10 @@ export function compileProgram(program: Program, dma: DmaRates): CompiledProgram
   const latencies = new Float64Array(ENGINES.length);
   const compile = (node: ProgramNode): CompiledNode => {
     if (node.op === 'loop') return compileLoop(node.loop, node.body.map(compile));
-    const timing = instructionTiming(program.core, node, dma);
+    const isResident = [...node.in, ...node.out].some((view) => view.kind === 'hbm' && resident.has(view.tensor.name));
+    const timing = isResident ? NO_TIME : instructionTiming(program.core, node, dma);
     const engine = ENGINES.indexOf(node.engine);
-    latencies[engine] = timing.latency;
+    latencies[engine] = Math.max(latencies[engine]!, timing.latency);
     const isDma = node.op === 'dma_copy' || node.op === 'dma_transpose';
     const queue = isDma ? queues.indexOf(node.attributes.queue) : 0;
     const stationary = timing.load > 0 ? node.in[0] : undefined;
@@ -124,6 +130,15 @@ export function compileProgram(program: Program, dma: DmaRates): CompiledProgram
   return { body, elements, queues, latencies };
 }
 
+const NO_TIME: InstructionTiming = {
+  occupancy: 0,
+  service: 0,
+  latency: 0,
+  load: 0,
+  hbmRead: 0,
+  hbmWritten: 0,
+  macs: 0,
+};
 const NOTHING: Linear = { constant: 0, loops: new Int32Array(), factors: new Int32Array() };
 
 function linear({ constant, terms }: Index): Linear {

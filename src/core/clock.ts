@@ -57,6 +57,8 @@ export interface ProgramOptions {
   readonly hbmBandwidth?: number;
   /** Least time of a DMA descriptor, seconds; from the core's documented least DMA of 128 descriptors if left out. */
   readonly descriptorTime?: number;
+  /** Names of tensors that lie in SBUF before or after: their DMAs take no time. */
+  readonly resident?: ReadonlySet<string>;
   /** Gets every instruction as it is timed, in program order. Nothing is folded then. */
   readonly observe?: (interval: Interval) => void;
   /** false runs every iteration. */
@@ -130,13 +132,15 @@ class ProgramClock {
   #loadedReady: Picoseconds = 0;
   #folded = 0;
 
-  constructor(program: Program, { hbmBandwidth, descriptorTime, observe, fold = true }: ProgramOptions) {
+  constructor(program: Program, options: ProgramOptions) {
+    const { hbmBandwidth, descriptorTime, resident, observe, fold = true } = options;
     const { core } = program;
     if (core.dma === null) throw new ModelError('UNSUPPORTED', core.id, 'expected a published DMA bandwidth, got none');
-    const { body, queues, latencies, elements } = compileProgram(program, {
+    const rates = {
       bandwidth: Math.min(core.dma.bandwidth, hbmBandwidth ?? Number.POSITIVE_INFINITY),
       descriptorTime: descriptorTime ?? ((core.dma.minimumTime ?? 0) * core.dma.engines) / LEAST_DMA_DESCRIPTORS,
-    });
+    };
+    const { body, queues, latencies, elements } = compileProgram(program, rates, resident);
     this.#program = program;
     this.#body = body;
     this.#queues = queues;
@@ -298,12 +302,14 @@ class ProgramClock {
   #dma(node: CompiledInstruction): void {
     const state = this.#state;
     const { times, owner } = state;
+    // Only what is on chip already takes the DMA engines no time.
+    const delay = node.service === 0 ? 0 : this.#dmaStart;
     if (owner[node.free] === NOBODY) {
       // The first of a queue has its descriptors to fetch; later ones are fetched while the queue is busy.
       owner[node.free] = node.owner;
-      state.advance(node.free, node.free, this.#dmaStart, 0, DMA_PART);
+      state.advance(node.free, node.free, delay, 0, DMA_PART);
     }
-    this.#holdBack(node, this.#dmaStart);
+    this.#holdBack(node, delay);
     const end = Math.max(this.#start + node.occupancy, state.serveDma(this.#start, node.service));
     state.advance(node.free, this.#holder, this.#start - times[this.#holder]!, end - this.#start, DMA_PART);
     this.#counters[COUNTERS.busy + node.engine]! += node.service;

@@ -8,11 +8,15 @@
 import { ModelError, show } from '../base/errors.ts';
 import type { CoreSpec } from '../hardware/spec.ts';
 import { DTYPES, type DType } from '../kernels/dtype.ts';
+import { MX_SCALE_RULES } from '../kernels/quantize.ts';
 import type { HbmView, Tile, TileView, View } from './access.ts';
 import {
+  ACTIVATION_FUNCTIONS,
+  ALU_OPERATORS,
   type Instruction,
   type InstructionOf,
   type MatmulMode,
+  type Opcode,
   type ScalarOperand,
   TRANSPOSE_BLOCK,
 } from './instructions.ts';
@@ -90,6 +94,8 @@ export function checkTile(core: CoreSpec, where: string, tile: Tile): void {
 /** @throws ModelError (PROGRAM) for an instruction that the core doesn't have, or not with these operands */
 export function checkInstruction(core: CoreSpec, where: string, instruction: Instruction): void {
   for (const view of [...instruction.out, ...instruction.in]) checkView(core, where, view);
+  for (const view of instruction.out) checkOutput(where, view);
+  checkAttributes(where, instruction);
   if (instruction.op === 'dma_copy' || instruction.op === 'dma_transpose') {
     checkDma(core, where, instruction);
     return;
@@ -101,6 +107,10 @@ export function checkInstruction(core: CoreSpec, where: string, instruction: Ins
     const inPsum = tiles.find(({ tile }) => tile.buffer === 'psum');
     if (inPsum) refuse(where, 'operands in SBUF, as GpSimdE cannot access PSUM', inPsum.tile.name);
   }
+  if (!PACKED_OPCODES.includes(instruction.op)) {
+    const packed = tiles.find(({ dtype }) => PACKED.includes(dtype));
+    if (packed) refuse(where, 'formats that engines compute with', `${packed.dtype} in ${packed.tile.name}`);
+  }
   const outs = instruction.out as readonly TileView[];
   const ins = instruction.in as readonly TileView[];
   switch (instruction.op) {
@@ -108,7 +118,8 @@ export function checkInstruction(core: CoreSpec, where: string, instruction: Ins
       checkMatmul(core, where, instruction);
       return;
     case 'load_stationary':
-      if (ins[0]!.length > MAX_STATIONARY * 4)
+      if (ins[0]!.tile.buffer !== 'sbuf') refuse(where, 'operands in SBUF', `PSUM tile ${ins[0]!.tile.name}`);
+      if (ins[0]!.length > MAX_STATIONARY * PACKING.mx)
         refuse(where, `at most ${MAX_STATIONARY} stationary columns`, ins[0]!.length);
       return;
     case 'nc_transpose':
@@ -122,8 +133,11 @@ export function checkInstruction(core: CoreSpec, where: string, instruction: Ins
       if (outs[1]) column(where, 'reduced', outs[1], ins[0]!);
       return;
     }
-    case 'tensor_tensor':
     case 'tensor_copy':
+      sameShape(where, outs[0]!, ins[0]!);
+      checkConversion(where, outs[0]!, ins[0]!);
+      return;
+    case 'tensor_tensor':
       for (const x of ins) sameShape(where, outs[0]!, x);
       return;
     case 'tensor_scalar':
@@ -144,11 +158,11 @@ export function checkInstruction(core: CoreSpec, where: string, instruction: Ins
       return;
     case 'bn_stats':
       if (ins[0]!.length > MAX_BN_STATS) refuse(where, `at most ${MAX_BN_STATS} elements`, ins[0]!.length);
-      if (outs[0]!.length !== 6) refuse(where, 'an output of 6 elements per partition', outs[0]!.length);
+      rows(where, outs[0]!, ins[0]!, 6);
       return;
     case 'bn_aggr':
       if (ins[0]!.length % 6 !== 0) refuse(where, 'statistics of 6 elements each', ins[0]!.length);
-      if (outs[0]!.length !== 2) refuse(where, 'an output of 2 elements per partition', outs[0]!.length);
+      rows(where, outs[0]!, ins[0]!, 2);
       return;
     case 'exponential':
       if (core.exponentialSpeedup === null) refuse(where, 'NeuronCore-v4 for exponential', core.id);
@@ -168,10 +182,46 @@ export function checkInstruction(core: CoreSpec, where: string, instruction: Ins
   }
 }
 
+/** Formats of MX operands: engines move them, and TensorE multiplies them. */
+const PACKED: readonly DType[] = ['f4e2m1', 'e8m0'];
+const PACKED_OPCODES: readonly Opcode[] = ['nc_matmul', 'load_stationary', 'tensor_copy', 'quantize_mx'];
+/** f4e2m1 is addressed four elements at a time. */
+const F4_GROUP = 4;
+
+function checkAttributes(where: string, { attributes }: Instruction): void {
+  const known = (name: string, value: string | null, choices: readonly string[]) => {
+    if (value !== null && !choices.includes(value)) refuse(where, `${name} to be one of ${choices.join(', ')}`, value);
+  };
+  if ('fn' in attributes) known('fn', attributes.fn, ACTIVATION_FUNCTIONS);
+  if ('alu' in attributes) known('alu', attributes.alu, ALU_OPERATORS);
+  if ('alu0' in attributes) {
+    known('alu0', attributes.alu0, ALU_OPERATORS);
+    known('alu1', attributes.alu1, ALU_OPERATORS);
+  }
+  if ('mode' in attributes) known('mode', attributes.mode, Object.keys(PACKING));
+  if ('rule' in attributes) known('rule', attributes.rule, MX_SCALE_RULES);
+  if ('freeStep' in attributes) {
+    for (const step of [attributes.freeStep, attributes.partitionStep]) {
+      if (!Number.isSafeInteger(step)) refuse(where, 'integer steps', step);
+    }
+  }
+  const value = 'value' in attributes ? attributes.value : 'fill' in attributes ? (attributes.fill ?? 0) : 0;
+  if (typeof value !== 'number') refuse(where, 'a number to fill with', value);
+}
+
+/** Each element of an output is written once. */
+function checkOutput(where: string, view: View): void {
+  const isRepeated = view.pattern.some(([step, count]) => step === 0 && count > 1);
+  if (isRepeated || (view.kind === 'hbm' && view.partitionStep === 0 && view.partitions > 1)) {
+    refuse(where, 'an output without steps of 0', view.kind === 'tile' ? view.tile.name : view.tensor.name);
+  }
+}
+
 function checkView({ version }: CoreSpec, where: string, view: View): void {
   if (view.pattern.length > MAX_PATTERN_DIMENSIONS) {
     refuse(where, `access patterns of at most ${MAX_PATTERN_DIMENSIONS} dimensions`, view.pattern.length);
   }
+  if (view.dtype === 'f4e2m1') checkGroups(where, view);
   if (view.kind !== 'tile') return;
   const start = view.tile.startPartition + view.partition;
   // Version 2 and later address partitions from 0, 32, 64 and 96; a start in between only for a whole-tile slice of one quadrant.
@@ -182,6 +232,25 @@ function checkView({ version }: CoreSpec, where: string, view: View): void {
   const limit = view.tile.buffer === 'sbuf' ? MAX_SBUF_ACCESS : MAX_PSUM_ACCESS;
   if (view.length > limit) refuse(where, `at most ${limit} elements per partition`, view.length);
   if (version < 2) refuse(where, 'NeuronCore-v2 or later: v1 is too little documented to be programmed', `v${version}`);
+}
+
+function checkGroups(where: string, view: View): void {
+  const inner = view.pattern.at(-1) ?? [1, 1];
+  const outer = view.pattern.slice(0, -1).map(([step]) => step);
+  const starts = [view.offset.constant, ...view.offset.terms.map(({ factor }) => factor)];
+  const rowStep = view.kind === 'tile' ? view.tile.free : view.partitionStep;
+  const isWhole = [inner[1], rowStep, ...outer, ...starts].every((size) => size % F4_GROUP === 0);
+  if (!isWhole || inner[0] !== 1) refuse(where, 'f4e2m1 in whole groups of 4 elements', view.pattern);
+}
+
+/** A result of a matmul lies in one bank, in every iteration. */
+function checkBank(core: CoreSpec, where: string, out: TileView): void {
+  const bank = core.psum! / core.partitions / core.psumBanks / DTYPES[out.dtype].bytes;
+  const { constant, terms } = out.offset;
+  const moved = terms.filter(({ factor }) => factor % bank !== 0);
+  const reach = out.pattern.reduce((sum, [step, count]) => sum + step * (count - 1), 0);
+  const last = moved.reduce((sum, { loop, factor }) => sum + factor * (loop.count - 1), (constant % bank) + reach);
+  if (last >= bank) refuse(where, `a result within one PSUM bank of ${bank} elements`, `elements up to ${last}`);
 }
 
 function checkMatmul(core: CoreSpec, where: string, instruction: InstructionOf<'nc_matmul'>): void {
@@ -202,6 +271,7 @@ function checkMatmul(core: CoreSpec, where: string, instruction: InstructionOf<'
   if (out.partitions !== m || out.length !== n) {
     refuse(where, `a result of ${m} partitions x ${n}`, `${out.partitions} x ${out.length}`);
   }
+  checkBank(core, where, out);
   if (instruction.attributes.accumulate !== false && out.dtype !== 'f32' && core.version < 4) {
     refuse(where, 'accumulation in FP32 before NeuronCore-v4', out.dtype);
   }
@@ -277,8 +347,13 @@ function checkDma(core: CoreSpec, where: string, instruction: InstructionOf<'dma
     if (out.partitions * out.length !== x.partitions * x.length) {
       refuse(where, `${x.partitions} x ${x.length} elements on both sides`, `${out.partitions} x ${out.length}`);
     }
+    checkConversion(where, out, x);
+    if (instruction.attributes.accumulate && PACKED.includes(x.dtype)) {
+      refuse(where, 'formats that can be added', x.dtype);
+    }
     return;
   }
+  if (x.dtype !== out.dtype) refuse(where, `a result in ${x.dtype}, as the input`, out.dtype);
   if (core.dma?.transposeFromHbm == null) refuse(where, 'NeuronCore-v3 or later for a DMA transpose', core.id);
   const bytes = DTYPES[x.dtype].bytes;
   if (bytes !== 2 && bytes !== 4) refuse(where, 'elements of 2 or 4 bytes', x.dtype);
@@ -287,9 +362,22 @@ function checkDma(core: CoreSpec, where: string, instruction: InstructionOf<'dma
   }
 }
 
+/** Scales are moved as they are; all other formats convert into each other. */
+function checkConversion(where: string, out: View, x: View): void {
+  if (x.dtype !== out.dtype && (x.dtype === 'e8m0' || out.dtype === 'e8m0')) {
+    refuse(where, 'e8m0 on both sides or on none', `${x.dtype} to ${out.dtype}`);
+  }
+}
+
 function sameShape(where: string, a: TileView, b: TileView): void {
   if (a.partitions !== b.partitions || a.length !== b.length) {
     refuse(where, `operands of one shape, ${a.partitions} x ${a.length}`, `${b.partitions} x ${b.length}`);
+  }
+}
+
+function rows(where: string, view: TileView, like: TileView, length: number): void {
+  if (view.partitions !== like.partitions || view.length !== length) {
+    refuse(where, `an output of ${like.partitions} x ${length}`, `${view.partitions} x ${view.length}`);
   }
 }
 

@@ -28,23 +28,36 @@ export const ENGINES: readonly Engine[] = ['TensorE', 'VectorE', 'ScalarE', 'GpS
 /** VectorE transposes in blocks of this many partitions and elements. */
 export const TRANSPOSE_BLOCK = 32;
 
-export type AluOperator = 'add' | 'subtract' | 'multiply' | 'divide' | 'max' | 'min' | 'is_gt' | 'is_ge' | 'is_equal';
+export const ALU_OPERATORS = [
+  'add',
+  'subtract',
+  'multiply',
+  'divide',
+  'max',
+  'min',
+  'is_gt',
+  'is_ge',
+  'is_equal',
+] as const;
+export type AluOperator = (typeof ALU_OPERATORS)[number];
 
-export type ActivationFunction =
-  | 'copy'
-  | 'exp'
-  | 'gelu'
-  | 'gelu_tanh'
-  | 'log'
-  | 'reciprocal'
-  | 'relu'
-  | 'rsqrt'
-  | 'sigmoid'
-  | 'silu'
-  | 'softplus'
-  | 'sqrt'
-  | 'square'
-  | 'tanh';
+export const ACTIVATION_FUNCTIONS = [
+  'copy',
+  'exp',
+  'gelu',
+  'gelu_tanh',
+  'log',
+  'reciprocal',
+  'relu',
+  'rsqrt',
+  'sigmoid',
+  'silu',
+  'softplus',
+  'sqrt',
+  'square',
+  'tanh',
+] as const;
+export type ActivationFunction = (typeof ACTIVATION_FUNCTIONS)[number];
 
 /** `true` adds to what PSUM holds; a list of loop indices overwrites while all of them are 0 and adds after that. */
 export type Accumulate = boolean | readonly Index[];
@@ -111,8 +124,11 @@ interface Operands {
   readonly in: readonly View[];
 }
 
-export type InstructionOf<K extends Opcode> = Operands & { readonly op: K; readonly attributes: Attributes[K] };
-export type Instruction = { [K in Opcode]: InstructionOf<K> }[Opcode];
+/** One of several kinds for a union of opcodes. */
+export type InstructionOf<K extends Opcode> = {
+  [O in K]: Operands & { readonly op: O; readonly attributes: Attributes[O] };
+}[K];
+export type Instruction = InstructionOf<Opcode>;
 
 /** Whether TensorE adds to PSUM in the iteration in which the loops have these values. */
 export function accumulates(accumulate: Accumulate, evaluate: (index: Index) => number): boolean {

@@ -1,27 +1,109 @@
 /**
- * Operators of published measurements on the engines of `engines.ts`: matmul only.
+ * The time of an operator on the cores of a rank: each core runs the tile program of its share (`operator-split.ts`,
+ * `operator-program.ts`), and the slowest one is the answer. Cores fill the HBM stacks one after another; those on one stack share
+ * its bandwidth. Equal shares are timed once, and every case once.
+ *
+ * Other makers' accelerators: `accelerator.ts`.
  */
-import { ModelError } from '../base/errors.ts';
-import type { Constants } from '../hardware/fitted.ts';
-import type { ChipSpec } from '../hardware/spec.ts';
+import { expectInteger, ModelError } from '../base/errors.ts';
+import type { BytesPerSecond, Seconds } from '../base/units.ts';
+import { type Constants, fittedConstants } from '../hardware/fitted.ts';
+import type { ChipSpec, CoreSpec } from '../hardware/spec.ts';
 import { acceleratorClock } from './accelerator.ts';
-import { operatorCost, rankEngines } from './engines.ts';
-import type { OperatorClock } from './operator-case.ts';
+import { clockProgram, type Interval, type ProgramTime } from './clock.ts';
+import type { OperatorCase, OperatorClock, OperatorCost } from './operator-case.ts';
+import { operatorProgram, residentTensors } from './operator-program.ts';
+import { splitOperator } from './operator-split.ts';
+import { operatorWork } from './operator-work.ts';
+import type { Program } from './program.ts';
 
-/** The clock of `cores` NeuronCores on `chip`. */
-export function operatorClock(chip: ChipSpec, cores: number, constants?: Constants): OperatorClock {
+/** What the largest share does on its core. */
+export interface OperatorDetail {
+  readonly cost: OperatorCost;
+  readonly program: Program;
+  readonly programTime: ProgramTime;
+  /** Of one core. */
+  readonly hbmBandwidth: BytesPerSecond;
+  /** What is not the program's: launch by the host. */
+  readonly overhead: Seconds;
+}
+
+/** The clock of `cores` NeuronCores of `chip`, or of one accelerator of another maker. */
+export function operatorClock(chip: ChipSpec, cores: number, constants: Constants = fittedConstants()): OperatorClock {
   if (chip.cores === null) return acceleratorClock(chip, constants);
-  return ({ op, dims, dtype }) => {
-    if (op !== 'matmul') throw new ModelError('UNSUPPORTED', 'op', `${op} is not modelled yet`);
-    const engines = rankEngines(chip, cores);
-    const { m = 1, k = 1, n = 1 } = dims;
-    const is16Bit = dtype !== 'f32';
-    const hbmBytes = (m * k + k * n + m * n) * (is16Bit ? 2 : 4);
-    const { time, bound, busy, flops } = operatorCost(
-      { name: op, kind: 'matmul', batch: 1, m, k, n, hbmBytes },
-      engines,
-      is16Bit,
-    );
-    return { time, bound, busy, flops, hbmBytes };
+  const known = new Map<string, OperatorCost>();
+  return (operator) => {
+    const key = JSON.stringify(operator);
+    let cost = known.get(key);
+    if (cost === undefined) {
+      cost = timeOperator(chip, cores, constants, operator).cost;
+      known.set(key, cost);
+    }
+    return cost;
   };
+}
+
+/**
+ * Times one operator, with the program and the timeline of the core that takes longest.
+ * @throws ModelError (UNSUPPORTED) where the chip's engines are not published, or lack the operator's format
+ */
+export function timeOperator(
+  chip: ChipSpec,
+  cores: number,
+  constants: Constants,
+  operator: OperatorCase,
+  observe?: (interval: Interval) => void,
+): OperatorDetail {
+  const core = programmableCore(chip);
+  expectInteger('cores', cores, 1, chip.cores!);
+  const { copies = 1, timing = 'device' } = operator;
+  if (cores % copies !== 0) throw new RangeError(`"copies" expected a divisor of ${cores} cores, got ${copies}`);
+  for (const [name, size] of Object.entries(operator.dims)) expectInteger(name, size, 1);
+  const hbmBandwidth = hbmShare(chip, cores, constants);
+  const shares = splitOperator(operator, cores / copies).map((share) => {
+    const program = operatorProgram(core, share.operator);
+    const time = clockProgram(program, { hbmBandwidth, resident: residentTensors(share.operator) });
+    return { ...share, program, time };
+  });
+  const slowest = shares.reduce((last, share) => (share.time.time > last.time.time ? share : last));
+  if (observe) clockProgram(slowest.program, { hbmBandwidth, resident: residentTensors(slowest.operator), observe });
+  const overhead = timing === 'host' ? constants.hostLaunch! : 0;
+  const { time, busy, bound } = slowest.time;
+  const seconds = time / 1e12;
+  return {
+    cost: {
+      time: seconds + overhead,
+      bound: overhead > seconds ? 'overhead' : boundName(bound, hbmBandwidth, core),
+      busy: Object.fromEntries(Object.entries(busy).map(([engine, picoseconds]) => [engine, picoseconds / 1e12])),
+      flops: copies * operatorWork(operator).flops,
+      hbmBytes:
+        copies * shares.reduce((sum, share) => sum + share.cores * (share.time.hbmRead + share.time.hbmWritten), 0),
+    },
+    program: slowest.program,
+    programTime: slowest.time,
+    hbmBandwidth,
+    overhead,
+  };
+}
+
+function programmableCore({ id, core }: ChipSpec): CoreSpec {
+  if (core === null)
+    throw new ModelError('UNSUPPORTED', id, 'expected a chip whose NeuronCores are published, got none');
+  return core;
+}
+
+/** Bandwidth of one core: what its DMA engines take, or its share of the stack when the cores before it share that. */
+function hbmShare({ memory, cores, core, id }: ChipSpec, used: number, constants: Constants): BytesPerSecond {
+  if (memory.bandwidth === null || core!.dma === null) {
+    throw new ModelError('UNSUPPORTED', id, 'expected a published HBM and DMA bandwidth, got none');
+  }
+  const stacks = memory.stacks ?? cores!;
+  const onStack = Math.min(used, Math.max(1, cores! / stacks));
+  return Math.min(core!.dma.bandwidth, (memory.bandwidth * constants.hbmEfficiency!) / stacks / onStack);
+}
+
+/** DMA engines that are held back by HBM are bound by HBM. */
+function boundName(bound: ProgramTime['bound'], hbmBandwidth: BytesPerSecond, core: CoreSpec): string {
+  if (bound === 'latency') return 'overhead';
+  return bound === 'DMA' && hbmBandwidth < core.dma!.bandwidth ? 'HBM' : bound;
 }

@@ -17,7 +17,7 @@
  * slot waits for what wrote it, and what overwrites a slot for what reads it. Semaphores are what carries these waits; they need
  * no spelling out. Several programs, one per core, share the HBM of a chip (`clock.ts`).
  */
-import { expectInteger, ModelError } from '../base/errors.ts';
+import { expectInteger, expectOneOf, ModelError } from '../base/errors.ts';
 import type { CoreSpec } from '../hardware/spec.ts';
 import { DTYPES, type DType } from '../kernels/dtype.ts';
 import { type HbmTensor, type HbmView, Index, type Loop, type Tile, TileView, type View } from './access.ts';
@@ -33,6 +33,7 @@ import type {
   Opcode,
   ScalarOperand,
 } from './instructions.ts';
+import { checkScope, type Scope } from './scope.ts';
 
 export type ProgramNode = Instruction | LoopNode;
 
@@ -75,6 +76,7 @@ export class ProgramBuilder {
   readonly #tensors: HbmTensor[] = [];
   readonly #tiles: Tile[] = [];
   #body: ProgramNode[] = [];
+  readonly #scope: Scope = { loops: new Set(), tiles: new Set(), tensors: new Set() };
   #loops = 0;
   #instructions = 0;
   #sbuf = 0;
@@ -133,20 +135,27 @@ export class ProgramBuilder {
 
   /** Tiles declared inside are free again afterwards. */
   scope(write: () => void): void {
-    const [sbuf, banks] = [this.#sbuf, this.#banks];
+    const [sbuf, banks, tiles] = [this.#sbuf, this.#banks, this.#tiles.length];
     write();
     [this.#sbuf, this.#banks] = [sbuf, banks];
+    for (const tile of this.#tiles.slice(tiles)) this.#scope.tiles.delete(tile);
   }
 
-  /** Repeats what `write` writes; it gets the index, 0 .. count - 1. Nothing for a count of 0. */
+  /** Repeats what `write` writes; it gets the index, 0 .. count - 1. Nothing for a count of 0, no loop for 1. */
   loop(count: number, write: (index: Index) => void): void {
     expectInteger('count', count);
     if (count === 0) return;
+    if (count === 1) {
+      write(new Index(0));
+      return;
+    }
     const outer = this.#body;
     const body: ProgramNode[] = [];
     const loop = { id: this.#loops++, count };
     this.#body = body;
+    this.#scope.loops.add(loop);
     write(new Index(0, [{ loop, factor: 1 }]));
+    this.#scope.loops.delete(loop);
     this.#body = outer;
     if (body.length > 0) outer.push({ op: 'loop', loop, body });
   }
@@ -255,13 +264,13 @@ export class ProgramBuilder {
   }
 
   affineSelect(out: TileView, x: TileView, attributes: Partial<Attributes['affine_select']>): void {
-    const { base = new Index(0), partitionStep = 0, freeStep = 0, fill = 0 } = attributes;
-    this.#add('affine_select', 'GpSimdE', [out], [x], { base, partitionStep, freeStep, fill });
+    const { base = 0, partitionStep = 0, freeStep = 0, fill = 0 } = attributes;
+    this.#add('affine_select', 'GpSimdE', [out], [x], { base: Index.from(base), partitionStep, freeStep, fill });
   }
 
   iota(out: TileView, attributes: Partial<Attributes['iota']>): void {
-    const { base = new Index(0), partitionStep = 0, freeStep = 0 } = attributes;
-    this.#add('iota', 'GpSimdE', [out], [], { base, partitionStep, freeStep });
+    const { base = 0, partitionStep = 0, freeStep = 0 } = attributes;
+    this.#add('iota', 'GpSimdE', [out], [], { base: Index.from(base), partitionStep, freeStep });
   }
 
   /** A recurrence along the elements of each partition. */
@@ -334,7 +343,9 @@ export class ProgramBuilder {
     attributes: Attributes[K],
   ): void {
     const instruction = { id: this.#instructions, op, engine, out, in: inputs, attributes } as unknown as Instruction;
-    checkInstruction(this.core, `${this.name}: instruction ${instruction.id} (${op})`, instruction);
+    const where = `${this.name}: instruction ${instruction.id} (${op})`;
+    checkScope(this.#scope, where, instruction);
+    checkInstruction(this.core, where, instruction);
     this.#instructions++;
     this.#body.push(instruction);
   }
@@ -343,11 +354,17 @@ export class ProgramBuilder {
     shape.forEach((size, d) => {
       expectInteger(`${name}.shape[${d}]`, size, 1);
     });
+    expectOneOf(`${name}.dtype`, dtype, Object.keys(DTYPES) as DType[]);
+    expectInteger(
+      `${name} elements`,
+      shape.reduce((product, size) => product * size, 1),
+    );
     if (this.#tensors.some((tensor) => tensor.name === name)) {
       throw new ModelError('PROGRAM', this.name, `expected tensors of different names, got a second ${name}`);
     }
     const tensor: HbmTensor = { id: this.#tensors.length, name, dtype, shape: [...shape], role };
     this.#tensors.push(tensor);
+    this.#scope.tensors.add(tensor);
     return tensor;
   }
 
@@ -361,6 +378,7 @@ export class ProgramBuilder {
     startPartition: number,
   ): TileView {
     const bankBytes = this.core.psum! / this.core.partitions / this.core.psumBanks;
+    expectOneOf(`${name}.dtype`, dtype, Object.keys(DTYPES) as DType[]);
     const bytes = free * DTYPES[dtype].bytes;
     const slotBytes = buffer === 'psum' ? Math.ceil(bytes / bankBytes) * bankBytes : bytes;
     const address = buffer === 'psum' ? this.#banks * bankBytes : this.#sbuf;
@@ -385,6 +403,7 @@ export class ProgramBuilder {
       this.#sbufMost = Math.max(this.#sbufMost, this.#sbuf);
     }
     this.#tiles.push(tile);
+    this.#scope.tiles.add(tile);
     return new TileView(tile, new Index(0), 0, partitions, new Index(0), [[1, free]]);
   }
 }

@@ -18,6 +18,7 @@
 import { expectInteger, ModelError } from '../base/errors.ts';
 import type { BytesPerSecond, Seconds } from '../base/units.ts';
 import type { NetworkSpec } from '../hardware/spec.ts';
+import { mix } from './hash.ts';
 
 export interface ClosSize {
   /** Ports that the tiers in use could hold. */
@@ -181,14 +182,6 @@ export function closStage({ stageStart }: Clos, link: number): number {
   let stage = 0;
   while (link >= 2 * stageStart[stage + 1]!) stage++;
   return stage;
-}
-
-/** A well-mixed 32-bit number from three: the finaliser of MurmurHash3. */
-function mix(a: number, b: number, c: number): number {
-  let h = (Math.imul(a, 0x9e3779b1) ^ Math.imul(b, 0x85ebca6b) ^ Math.imul(c, 0xc2b2ae35)) | 0;
-  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
-  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
-  return (h ^ (h >>> 16)) >>> 0;
 }
 
 /** Draws of another way before all ways are tried in turn. */

@@ -9,7 +9,7 @@
 import { expectInteger, show } from '../base/errors.ts';
 import { closStage } from './clos.ts';
 import { type Cluster, clusterLinks, networkStart } from './cluster.ts';
-import { findVertex, linkName } from './topology.ts';
+import { findVertex, linkName, type Topology } from './topology.ts';
 
 /** Name of a directed link. @throws RangeError if the cluster has no such link */
 export function clusterLinkName(cluster: Cluster, link: number): string {
@@ -55,12 +55,19 @@ function findInside(cluster: Cluster, from: string, to: string): NamedLink[] {
   const end = findVertex(scaleUp, to);
   if (start === null || end === null || start.node !== end.node || start.node >= nodes) return [];
   if (start.vertex === end.vertex) return [];
-  const found: NamedLink[] = [];
   const first = start.node * scaleUp.from.length;
-  scaleUp.from.forEach((vertex, link) => {
-    if (vertex === start.vertex && scaleUp.to[link] === end.vertex) found.push({ link: first + link, part: 1 });
-  });
-  return found;
+  const isBetween = (link: number): boolean => scaleUp.from[link] === start.vertex && scaleUp.to[link] === end.vertex;
+  return linksAt(scaleUp, start.vertex, end.vertex)
+    .filter(isBetween)
+    .map((link) => ({ link: first + link, part: 1 }));
+}
+
+/** The links to look through: those at the ports of the chip at the start, or below a switch; in a graph, all. */
+function linksAt({ fabric, chips, from, linkAtPort }: Topology, start: number, end: number): number[] {
+  if (fabric.type === 'graph') return Array.from(from.keys());
+  const ports = linkAtPort.length / chips;
+  const chip = start < chips ? start : end;
+  return Array.from(linkAtPort.subarray(chip * ports, (chip + 1) * ports)).filter((link) => link !== -1);
 }
 
 /** Links upwards from `chip3` or a group `tor2` to the tier `high`, all or the one in brackets. */

@@ -135,7 +135,8 @@ export function innerGroupSize(levels: readonly SwitchLevel[], i: number): numbe
 }
 
 function portCount(topology: Topology): number {
-  return topology.portStart.at(-1)! + 1;
+  const { portStart } = topology;
+  return portStart[portStart.length - 1]! + 1;
 }
 
 function portsPerDimension(fabric: FabricSpec): number[] {

@@ -276,7 +276,11 @@ export function chipSchema(findCore: Lookup<CoreEntry>): z.ZodType<ChipSpec> {
       multiprocessors: data.multiprocessors ?? null,
       logicalCoreSize: data.logicalCoreSize ?? 1,
       peak: data.peak,
-      memory: { capacity: data.memory.capacity, bandwidth: data.memory.bandwidth },
+      memory: {
+        capacity: data.memory.capacity,
+        bandwidth: data.memory.bandwidth,
+        stacks: data.memory.stacks ?? null,
+      },
       dmaBandwidth: data.dma?.bandwidth ?? null,
       power: data.power,
     };

@@ -25,8 +25,8 @@ const size = known('count').refine((count) => count >= 1 && count <= MAX_CHIPS, 
 const graphLink = record({
   from: z.int().min(0),
   to: z.int().min(0),
-  bandwidthGBps: z.number().gt(0),
-  latencyNs: z.number().min(0),
+  bandwidthGBps: z.number().gt(0).max(1e9),
+  latencyNs: z.number().min(0).max(1e12),
   // A cable carries both ways, each at the full rate, unless it says that it does not.
   oneWay: z.exactOptional(z.boolean()),
 }).transform(({ from, to, bandwidthGBps, latencyNs, oneWay = false }): GraphLink[] => {
@@ -61,13 +61,15 @@ const file = z.discriminatedUnion('type', [
   record({
     type: z.literal('switched'),
     levels: z
-      .array(record({
+      .array(
+        record({
           name: text,
           kind: z.enum(['switch', 'direct']),
           groupSize: size,
           ...link,
           reduces: z.boolean().default(false),
-        }),)
+        }),
+      )
       .min(1)
       .max(8),
     note,

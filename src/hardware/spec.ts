@@ -93,7 +93,12 @@ export interface ChipSpec {
   /** Physical cores that the Neuron SDK joins into one logical core by default (1 or 2). */
   readonly logicalCoreSize: number;
   readonly peak: Readonly<Partial<Record<PeakFormat, FlopsPerSecond | null>>>;
-  readonly memory: { readonly capacity: Bytes | null; readonly bandwidth: BytesPerSecond | null };
+  readonly memory: {
+    readonly capacity: Bytes | null;
+    readonly bandwidth: BytesPerSecond | null;
+    /** Stacks of HBM, each the near one of as many NeuronCores; null: unknown. */
+    readonly stacks: number | null;
+  };
   /** All DMA engines of the chip together; null on other makers' chips. */
   readonly dmaBandwidth: BytesPerSecond | null;
   /** Chip alone (thermal design power), and its share of a whole server (hosts, fans, switches, conversion). */

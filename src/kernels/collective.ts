@@ -14,7 +14,7 @@ export type ReduceOperator = 'sum' | 'prod' | 'max' | 'min';
 
 /** By the number that the kernels know each by. Kept in step with assembly/reduce.ts. */
 const OPERATORS: readonly ReduceOperator[] = ['sum', 'prod', 'max', 'min'];
-/** Formats that a reduction takes: those that widen to FP32 exactly, element by element. */
+/** Formats that a reduction takes in FP32: those that widen to it exactly. The integers are reduced as integers. */
 const REDUCED = ['f32', 'bf16', 'f16', 'f8e4m3', 'f8e4m3fn', 'f8e5m2', 'f8e3m4'] as const;
 type ReducedDType = (typeof REDUCED)[number];
 
@@ -28,7 +28,8 @@ export function sum(sources: readonly Tensor[], out: Tensor, rounding: Rounding 
 
 /**
  * out = sources[0] o sources[1] o ..., in FP32, in that order, rounded once. Equal shapes; `out` is of the sources' dtype
- * or f32. `out` may be one of the sources. Reads every source once, writes `out` once.
+ * or f32. `out` may be one of the sources. Reads every source once, writes `out` once. Integers (i8, i32; `out` as they are)
+ * are exact, modulo 2^8 and 2^32: sums and products wrap around, as NCCL's do.
  * @throws RangeError if there is no source, a shape differs, or `out` overlaps a source that it is not
  * @throws TypeError if a tensor has gaps, another arena or another dtype
  */
@@ -40,6 +41,10 @@ export function reduce(
 ): void {
   const code = OPERATORS.indexOf(expectOneOf('operator', operator, OPERATORS));
   const first = checkSources(sources, out);
+  if (first.dtype === 'i8' || first.dtype === 'i32') {
+    reduceIntegers(operator, sources, out);
+    return;
+  }
   const dtype = expectReduced(first);
   if (sources.length === 1) {
     cast(first, out, rounding);
@@ -50,21 +55,56 @@ export function reduce(
   }
 }
 
+const INTEGER_STEP: Readonly<Record<ReduceOperator, (a: number, b: number) => number>> = {
+  sum: (a, b) => a + b,
+  prod: Math.imul,
+  max: Math.max,
+  min: Math.min,
+};
+
+/** In JavaScript: integers are no format of the models' tensors, so that no kernel is carried along for them. */
+function reduceIntegers(operator: ReduceOperator, sources: readonly Tensor[], out: Tensor): void {
+  if (out.dtype !== sources[0]!.dtype) {
+    throw new TypeError(`"out" expected dtype ${sources[0]!.dtype} as "sources[0]", got ${out.dtype}`);
+  }
+  const combine = INTEGER_STEP[operator];
+  const views = sources.map(integersOf);
+  const result = integersOf(out);
+  for (let i = 0; i < result.length; i++) {
+    let x = views[0]![i]!;
+    for (let s = 1; s < views.length; s++) x = combine(x, views[s]![i]!) | 0;
+    result[i] = x;
+  }
+}
+
+/** The elements of an i8 or i32 tensor; valid until the next allocation in the arena. */
+function integersOf({ arena, dtype, offset, length }: Tensor): Int8Array | Int32Array {
+  return dtype === 'i8'
+    ? new Int8Array(arena.memory.buffer, offset, length)
+    : new Int32Array(arena.memory.buffer, offset, length);
+}
+
 /**
  * tensor = tensor / divisor, rounded once: an average from a sum. Integers are rounded towards 0.
  * @throws RangeError if `divisor` is not an integer >= 1
  */
 export function divide(tensor: Tensor, divisor: number, rounding: Rounding = 'nearest'): void {
   expectInteger('divisor', divisor, 1);
-  if (divisor === 1) return;
-  const quotients = tensor.toFloat32().map((x) => x / divisor);
-  using exact = tensor.arena.tensor('f32', tensor.shape).set(quotients);
-  cast(exact, tensor, rounding);
+  expectContiguous('tensor', tensor);
+  if (tensor.dtype === 'i8' || tensor.dtype === 'i32') {
+    const values = integersOf(tensor);
+    for (let i = 0; i < values.length; i++) values[i] = Math.trunc(values[i]! / divisor);
+  } else if (divisor > 1) {
+    // A power of two divides exactly; else FP32's own rounding comes before the format's.
+    using quotients = tensor.arena.tensor('f32', tensor.shape).set(tensor.toFloat32().map((x) => x / divisor));
+    cast(quotients, tensor, rounding);
+  }
 }
 
 function expectReduced({ dtype }: Tensor): ReducedDType {
   const known = REDUCED.find((candidate) => candidate === dtype);
-  if (known === undefined) throw new TypeError(`"sources[0]" expected dtype ${REDUCED.join(', ')}, got ${dtype}`);
+  if (known === undefined)
+    throw new TypeError(`"sources[0]" expected dtype ${REDUCED.join(', ')}, i8, i32, got ${dtype}`);
   return known;
 }
 

@@ -29,7 +29,8 @@ import { expectContiguous, expectDType, expectMatrix, expectShape, type Tensor }
 export const MX_BLOCK = 32;
 
 export type MxDType = 'f8e4m3fn' | 'f8e5m2' | 'f4e2m1';
-export type MxScaleRule = 'nki' | 'nki-before-0.5' | 'ocp';
+export const MX_SCALE_RULES = ['nki', 'nki-before-0.5', 'ocp'] as const;
+export type MxScaleRule = (typeof MX_SCALE_RULES)[number];
 
 export interface MxTensor {
   /** [rows, cols], of an MxDType. */
@@ -88,6 +89,11 @@ function expectArena(name: string, tensor: Tensor, otherName: string, other: Ten
     throw new TypeError(`"${name}" expected the arena of "${otherName}", got another one`);
 }
 
+/** What is taken off the exponent of a block's largest magnitude to get that of its scale. */
+export function mxExponent(dtype: MxDType, rule: MxScaleRule): number {
+  return EMAX[dtype] - HEADROOM[rule];
+}
+
 /**
  * Quantises `x` [rows, cols] (f32, bf16 or f16) into `out`.
  * @throws RangeError if the scaled axis is not a multiple of 32 or the shapes differ, TypeError for a wrong dtype.
@@ -98,8 +104,8 @@ export function quantizeMx(x: Tensor, out: MxTensor, options: QuantizeMxOptions 
   const dtype = expectMx('out', out);
   expectShape('x', x, out.elements.shape);
   expectArena('x', x, 'out.elements', out.elements);
-  const rule = expectOneOf<MxScaleRule>('rule', options.rule ?? 'nki', ['nki', 'nki-before-0.5', 'ocp']);
-  const k = EMAX[dtype] - HEADROOM[rule];
+  const rule = expectOneOf<MxScaleRule>('rule', options.rule ?? 'nki', MX_SCALE_RULES);
+  const k = mxExponent(dtype, rule);
   const { arena } = x;
   const { kernels } = arena;
   forEachPass(out, (first, count, rows, cols, wide, factors) => {

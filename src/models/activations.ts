@@ -12,7 +12,7 @@
  * see: Korthikanti et al., arXiv:2205.05198, section 4, table 2; the terms of gated, grouped and latent forms are derived.
  */
 import type { Bytes } from '../base/units.ts';
-import { FORMAT_BYTES } from './formats.ts';
+import { FORMAT_BYTES } from '../core/operator-work.ts';
 import type { Formats, Shard, Step } from './graph.ts';
 import { rankHeads } from './parameters.ts';
 import type { AttentionSpec, LayerKind, MlpSpec, ModelSpec } from './spec.ts';

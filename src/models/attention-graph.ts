@@ -116,7 +116,11 @@ function mlaParts(context: Context, attention: MlaAttention): Part[] {
             ...gather,
           }),
           // One width for queries and values: their mean leaves operations and bytes as they are.
-          core(context, attention, { heads, kvHeads: heads, headDim: (nopeHeadDim + ropeHeadDim + valueHeadDim) / 2 }),
+          core(context, attention, {
+            heads,
+            kvHeads: heads,
+            headDim: Math.ceil((nopeHeadDim + ropeHeadDim + valueHeadDim) / 2),
+          }),
         ]),
   ];
 }

@@ -5,8 +5,7 @@
 import type { Bytes, Flops } from '../base/units.ts';
 import type { Collective } from '../collectives/schedule.ts';
 import type { OperandFormat, OperatorCase, OperatorName } from '../core/operator-case.ts';
-import { caseFlops } from './flops.ts';
-import { FORMAT_BYTES } from './formats.ts';
+import { FORMAT_BYTES, operatorWork } from '../core/operator-work.ts';
 import type { CollectiveItem, Dimension, GraphItem } from './graph.ts';
 
 export class GraphBuilder {
@@ -193,7 +192,7 @@ export function graphFlops(items: readonly GraphItem[]): { useful: Flops; hardwa
   for (const item of items) {
     if (item.type !== 'operator') continue;
     useful += item.flops;
-    hardware += item.repeat * caseFlops(item.case);
+    hardware += item.repeat * operatorWork(item.case).flops;
   }
   return { useful, hardware };
 }

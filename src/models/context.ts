@@ -1,6 +1,7 @@
 /** What all parts of a layer's graph share: sizes on one rank, number formats, and what the software keeps on chip. */
 import type { Bytes, Flops } from '../base/units.ts';
 import type { OperandFormat, OperatorCase, OperatorName } from '../core/operator-case.ts';
+import { FORMAT_BYTES } from '../core/operator-work.ts';
 import {
   type Exchange,
   type LinearOptions,
@@ -10,7 +11,6 @@ import {
   pointwise,
   type Resident,
 } from './builder.ts';
-import { FORMAT_BYTES } from './formats.ts';
 import type { Dimension, Phase, Shard, Step } from './graph.ts';
 import type { ModelSpec } from './spec.ts';
 

@@ -5,6 +5,8 @@
  * cut logits: maximum, target logit and sum of exponentials are reduced, three numbers a token.
  * see: Megatron-LM, arXiv:1909.08053, section 3; ZeRO, arXiv:1910.02054.
  */
+
+import { FORMAT_BYTES } from '../core/operator-work.ts';
 import { type Exchange, exchange, GraphBuilder, type Part, pointwise } from './builder.ts';
 import {
   activationBytes,
@@ -18,7 +20,6 @@ import {
   share,
   weighted,
 } from './context.ts';
-import { FORMAT_BYTES } from './formats.ts';
 import type { Formats, Graph } from './graph.ts';
 
 export function embeddingParts(context: Context): Part[] {

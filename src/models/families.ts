@@ -6,40 +6,15 @@
  * Not read, because a cost does not depend on it: rotary scaling, epsilons, routing groups and scores, dropout, token ids, the
  * number format (a choice of the run). Not counted: the vision tower of Llama 4, the multi-token-prediction layer of
  * DeepSeek-V3. Its router's balance biases are counted, as in the checkpoint.
- * see: transformers models/{llama,mistral,mixtral,qwen2,qwen3,qwen2_moe,qwen3_moe,deepseek_v2,deepseek_v3,gpt_oss,llama4,gpt2,
- * opt,bert}/configuration_*.py and modeling_*.py; Kimi-K2's configuration_deepseek.py.
+ * see: transformers models/{llama,mistral,mixtral,qwen2,qwen3,qwen2_moe,qwen3_moe,deepseek_v2,deepseek_v3,gpt_oss,
+ * llama4}/configuration_*.py and modeling_*.py; Kimi-K2's configuration_deepseek.py.
  */
 import { parseJson } from '../base/json.ts';
 import { slidingOf } from './config.ts';
+import { activationOf, type Family, sizes } from './family-fields.ts';
 import { type Fields, fail, fieldsOf, flag, has, integer, LIMITS, objectAt, oneOf } from './fields.ts';
+import { bert, gpt2, megatron, opt } from './gpt-families.ts';
 import { type DenseMlp, type GqaAttention, groupLayers, type LayerKind, type MlpSpec, type ModelSpec } from './spec.ts';
-
-type Family = (config: Fields, name: string) => ModelSpec;
-
-const ACTIVATIONS: Readonly<Record<string, DenseMlp['activation']>> = {
-  silu: 'silu',
-  swish: 'silu',
-  gelu: 'gelu',
-  gelu_new: 'gelu',
-  gelu_fast: 'gelu',
-  gelu_pytorch_tanh: 'gelu',
-  relu: 'relu',
-  relu2: 'relu2',
-};
-
-function activationOf(config: Fields, key: string, fallback: string): DenseMlp['activation'] {
-  return ACTIVATIONS[oneOf(config, key, Object.keys(ACTIVATIONS), fallback)]!;
-}
-
-const sizes = {
-  hidden: (config: Fields, key = 'hidden_size') => integer(config, key, 1, LIMITS.hidden),
-  layers: (config: Fields, key = 'num_hidden_layers') => integer(config, key, 1, LIMITS.layers),
-  heads: (config: Fields, key = 'num_attention_heads') => integer(config, key, 1, LIMITS.heads),
-  ffn: (config: Fields, key = 'intermediate_size') => integer(config, key, 1, LIMITS.ffn),
-  vocab: (config: Fields) => integer(config, 'vocab_size', 1, LIMITS.vocab),
-  positions: (config: Fields, fallback: number, key = 'max_position_embeddings') =>
-    integer(config, key, 1, LIMITS.positions, fallback),
-};
 
 /** Grouped-query attention with the keys that most families share; `headDim` is the class's default, if it has one. */
 function gqa(config: Fields, headDim?: number): GqaAttention {
@@ -255,137 +230,6 @@ const llama4: Family = (file, name) => {
     };
   };
   return decoder(config, name, layer, 131072);
-};
-
-/** GPT-2's layer: LayerNorm, learned positions, biases everywhere, an MLP without gate. */
-function gptLike(
-  config: Fields,
-  name: string,
-  shape: { hidden: number; layers: number; heads: number; headDim: number; ffn: number; maxPositions: number },
-  activation: DenseMlp['activation'],
-): ModelSpec {
-  const { hidden, heads, headDim, ffn, maxPositions } = shape;
-  const attention: GqaAttention = {
-    kind: 'gqa',
-    heads,
-    kvHeads: heads,
-    headDim,
-    causal: true,
-    window: null,
-    chunk: null,
-    rope: false,
-    qkNorm: 'none',
-    qkvBias: true,
-    outputBias: true,
-    sinks: false,
-  };
-  const layer: LayerKind = { attention, mlp: { kind: 'dense', ffn, gated: false, activation, bias: true } };
-  return {
-    name,
-    hidden,
-    vocab: sizes.vocab(config),
-    norm: 'layernorm',
-    positions: 'learned',
-    maxPositions,
-    tokenTypes: 0,
-    embeddingNorm: false,
-    finalNorm: true,
-    head: 'lm',
-    tied: flag(config, 'tie_word_embeddings', true),
-    kinds: [layer],
-    runs: [{ kind: 0, count: shape.layers }],
-  };
-}
-
-function headDimOf(config: Fields, key: string, hidden: number, heads: number): number {
-  if (hidden % heads !== 0) fail(config, key, `a multiple of the ${heads} attention heads`);
-  return hidden / heads;
-}
-
-const gpt2: Family = (config, name) => {
-  oneOf(config, 'add_cross_attention', [false], false);
-  const hidden = sizes.hidden(config, 'n_embd');
-  const heads = sizes.heads(config, 'n_head');
-  return gptLike(
-    config,
-    name,
-    {
-      hidden,
-      heads,
-      layers: sizes.layers(config, 'n_layer'),
-      headDim: headDimOf(config, 'n_embd', hidden, heads),
-      ffn: integer(config, 'n_inner', 1, LIMITS.ffn, 4 * hidden),
-      maxPositions: sizes.positions(config, 1024, 'n_positions'),
-    },
-    activationOf(config, 'activation_function', 'gelu_new'),
-  );
-};
-
-/** The catalogue's own type for GPT-3 and the shapes of the Megatron papers, which have no config.json. */
-const megatron: Family = (config, name) => {
-  oneOf(config, 'gated_mlp', [false], false);
-  const hidden = sizes.hidden(config);
-  const heads = sizes.heads(config);
-  return gptLike(
-    config,
-    name,
-    {
-      hidden,
-      heads,
-      layers: sizes.layers(config),
-      headDim: integer(config, 'head_dim', 1, LIMITS.headDim, Math.floor(hidden / heads)),
-      ffn: sizes.ffn(config),
-      maxPositions: sizes.positions(config, 2048, 'seq'),
-    },
-    'gelu',
-  );
-};
-
-const opt: Family = (config, name) => {
-  const hidden = sizes.hidden(config);
-  const heads = sizes.heads(config);
-  oneOf(config, 'word_embed_proj_dim', [hidden], hidden);
-  oneOf(config, 'do_layer_norm_before', [true], true);
-  oneOf(config, 'enable_bias', [true], true);
-  return gptLike(
-    config,
-    name,
-    {
-      hidden,
-      heads,
-      layers: sizes.layers(config),
-      headDim: headDimOf(config, 'hidden_size', hidden, heads),
-      ffn: sizes.ffn(config, 'ffn_dim'),
-      // The table begins with two rows that padding uses.
-      maxPositions: sizes.positions(config, 2048) + 2,
-    },
-    activationOf(config, 'activation_function', 'relu'),
-  );
-};
-
-const bert: Family = (config, name) => {
-  oneOf(config, 'position_embedding_type', ['absolute'], 'absolute');
-  for (const key of ['is_decoder', 'add_cross_attention']) oneOf(config, key, [false], false);
-  const hidden = sizes.hidden(config);
-  const heads = sizes.heads(config);
-  const shape = {
-    hidden,
-    heads,
-    layers: sizes.layers(config),
-    headDim: headDimOf(config, 'hidden_size', hidden, heads),
-    ffn: sizes.ffn(config),
-    maxPositions: sizes.positions(config, 512),
-  };
-  const spec = gptLike(config, name, shape, activationOf(config, 'hidden_act', 'gelu'));
-  const isBare = Array.isArray(config.values.architectures) && config.values.architectures[0] === 'BertModel';
-  return {
-    ...spec,
-    tokenTypes: integer(config, 'type_vocab_size', 0, 64, 2),
-    embeddingNorm: true,
-    finalNorm: false,
-    head: isBare ? 'pooler' : 'mlm',
-    kinds: spec.kinds.map(({ attention, mlp }) => ({ attention: { ...attention, causal: false }, mlp })),
-  };
 };
 
 /** Readers by `model_type`, with the architectures whose arithmetic they describe. */

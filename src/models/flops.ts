@@ -1,5 +1,5 @@
 /**
- * Operations of matmuls, in closed form: of an operator, and of a whole model for a step.
+ * Operations of the matmuls of a whole model for a step, in closed form.
  *
  *     forward = 2·tokens·(matrices that a token meets) + 2·pairs·heads·(query + value width of a head)
  *
@@ -8,7 +8,6 @@
  * see: Narayanan et al., arXiv:2104.04473, appendix; PaLM, arXiv:2204.02311, appendix B.
  */
 import type { Flops } from '../base/units.ts';
-import type { OperatorCase } from '../core/operator-case.ts';
 import { queryWidth, valueWidth } from './parameters.ts';
 import type { AttentionSpec, LayerKind, ModelSpec } from './spec.ts';
 
@@ -39,30 +38,6 @@ export function attentionPairs({ causal, window, chunk }: Mask, seqQ: number, se
   return pairsUpTo(seqKv, window, chunk) - pairsUpTo(seqKv - seqQ, window, chunk);
 }
 
-/** What an operator computes, padding and recomputation included. Masked pairs are not computed. */
-export function caseFlops({ op, dims, causal = false, window }: OperatorCase): Flops {
-  const { batch = 1, m = 0, k = 0, n = 0, rank = 0, rows = 0, hidden = 0, ffn = 0 } = dims;
-  switch (op) {
-    case 'matmul':
-    case 'batched-matmul':
-    case 'batched-matmul-softmax':
-    case 'rmsnorm-matmul':
-    case 'add-rmsnorm-matmul':
-    case 'matmul-add-rmsnorm':
-      return 2 * batch * m * k * n;
-    case 'matmul-lora':
-      return 2 * m * (k * n + (k + n) * rank);
-    case 'gated-mlp':
-      return 6 * rows * hidden * ffn;
-    case 'attention': {
-      const { heads = 0, headDim = 0, seqQ = 0, seqKv = 0 } = dims;
-      return 4 * batch * heads * headDim * attentionPairs({ causal, window: window ?? null, chunk: null }, seqQ, seqKv);
-    }
-    default:
-      return 0;
-  }
-}
-
 export interface ModelFlops {
   /** Matmuls with weights, in layers and head. */
   readonly weights: Flops;
@@ -77,7 +52,7 @@ export interface ModelFlops {
 }
 
 /** Multiply-adds per token with the matrices of a layer: the elements that a token meets. */
-export function layerMatrixElements({ hidden }: Pick<ModelSpec, 'hidden'>, { attention, mlp }: LayerKind): number {
+function layerMatrixElements({ hidden }: Pick<ModelSpec, 'hidden'>, { attention, mlp }: LayerKind): number {
   const output = valueWidth(attention) * hidden;
   let projections: number;
   if (attention.kind === 'gqa') {
@@ -97,7 +72,7 @@ export function layerMatrixElements({ hidden }: Pick<ModelSpec, 'hidden'>, { att
 }
 
 /** Multiply-adds per token in the head. */
-export function headMatrixElements({ head, hidden, vocab }: ModelSpec): number {
+function headMatrixElements({ head, hidden, vocab }: ModelSpec): number {
   if (head === 'pooler') return hidden * hidden;
   return hidden * vocab + (head === 'mlm' ? hidden * hidden : 0);
 }

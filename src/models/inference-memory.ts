@@ -10,7 +10,8 @@
  */
 import { expectInteger } from '../base/errors.ts';
 import type { Bytes } from '../base/units.ts';
-import { FORMAT_BYTES, formatsOf } from './formats.ts';
+import { FORMAT_BYTES } from '../core/operator-work.ts';
+import { formatsOf } from './formats.ts';
 import type { Formats, Shard } from './graph.ts';
 import { emptyMemory, type MemoryUse } from './memory.ts';
 import { layerParameters, queryWidth, rankHeads } from './parameters.ts';

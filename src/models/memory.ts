@@ -12,8 +12,9 @@
  */
 import { ModelError } from '../base/errors.ts';
 import type { Bytes } from '../base/units.ts';
+import { FORMAT_BYTES } from '../core/operator-work.ts';
 import { type ActivationOptions, activationBytesPerToken } from './activations.ts';
-import { FORMAT_BYTES, formatsOf } from './formats.ts';
+import { formatsOf } from './formats.ts';
 import type { Shard, Step } from './graph.ts';
 import { microBatchesInFlight, type PipelineSchedule } from './in-flight.ts';
 import { layerParameters } from './parameters.ts';
@@ -78,7 +79,7 @@ export interface PreparedMemory {
 }
 
 /** Positions of each kind of layer, as running counts. */
-export function layersBefore({ kinds, runs }: ModelSpec, layers: number): Float64Array {
+function layersBefore({ kinds, runs }: ModelSpec, layers: number): Float64Array {
   const before = new Float64Array(kinds.length * (layers + 1));
   let layer = 0;
   for (const { kind, count } of runs) {
@@ -102,27 +103,30 @@ export function prepareTrainingMemory(model: ModelSpec, options: TrainingMemoryO
 
 const RECOMPUTE = ['none', 'selective', 'full'] as const;
 
-function numbersOf({ model, options, cuts }: PreparedMemory, plan: TrainingPlan): CutNumbers {
+function cutNumbers({ model, options }: PreparedMemory, plan: TrainingPlan): CutNumbers {
+  const of = (value: (kind: ModelSpec['kinds'][number]) => number) => Float64Array.from(model.kinds, value);
+  const parameters = model.kinds.map((kind) => layerParameters(model, kind, plan));
+  return {
+    dense: Float64Array.from(parameters, ({ total, experts }) => total - experts),
+    experts: Float64Array.from(parameters, ({ experts }) => experts),
+    activation: of((kind) => activationBytesPerToken(model, kind, plan, plan.recompute, options)),
+    working: of((kind) => activationBytesPerToken(model, kind, plan, 'none', options)),
+    ...rankEdgeParameters(model, plan.tp),
+  };
+}
+
+/** From the cache. A function by itself: a closure in it would be allocated even when it is not used. */
+function numbersOf(prepared: PreparedMemory, plan: TrainingPlan): CutNumbers {
   const { tp, ep, expertTp, sp, recompute } = plan;
-  let byRest = cuts.get(ep);
+  let byRest = prepared.cuts.get(ep);
   if (byRest === undefined) {
     byRest = new Map();
-    cuts.set(ep, byRest);
+    prepared.cuts.set(ep, byRest);
   }
   const key = (tp * 4096 + expertTp) * 6 + RECOMPUTE.indexOf(recompute) * 2 + (sp ? 1 : 0);
   let numbers = byRest.get(key);
   if (numbers === undefined) {
-    const of = (value: (kind: ModelSpec['kinds'][number]) => number) => Float64Array.from(model.kinds, value);
-    numbers = {
-      dense: of((kind) => {
-        const { total, experts } = layerParameters(model, kind, plan);
-        return total - experts;
-      }),
-      experts: of((kind) => layerParameters(model, kind, plan).experts),
-      activation: of((kind) => activationBytesPerToken(model, kind, plan, recompute, options)),
-      working: of((kind) => activationBytesPerToken(model, kind, plan, 'none', options)),
-      ...rankEdgeParameters(model, tp),
-    };
+    numbers = cutNumbers(prepared, plan);
     byRest.set(key, numbers);
   }
   return numbers;

@@ -92,7 +92,7 @@ function mixtureParts(context: Context, mlp: MoeMlp): Part[] {
 }
 
 /** How the copies of tokens fall to the experts of a rank. */
-export interface ExpertLoad {
+interface ExpertLoad {
   /** Experts on a rank, and how many of them get a token. */
   readonly local: number;
   readonly active: number;
@@ -103,7 +103,7 @@ export interface ExpertLoad {
   readonly rows: number;
 }
 
-export function expertLoad({ shard, step, usefulTokens }: Context, { experts, topK }: MoeMlp): ExpertLoad {
+function expertLoad({ shard, step, usefulTokens }: Context, { experts, topK }: MoeMlp): ExpertLoad {
   const { tp, sp, ep, expertTp } = shard;
   const inner = tp / expertTp;
   const computed = (usefulTokens * topK) / inner;

@@ -3,11 +3,12 @@
  * lists are all there is: their number and length depend on the model and the phase, not on the ranks or the layers.
  */
 import { expectInteger, expectKnownKeys, expectOneOf } from '../base/errors.ts';
+import { FORMAT_BYTES } from '../core/operator-work.ts';
 import { attentionParts } from './attention-graph.ts';
 import { type Gradients, GraphBuilder, graphFlops, type Part } from './builder.ts';
 import { type Context, contextOf, elementwise, fusesNorm } from './context.ts';
 import { embeddingParts, headParts } from './edge-graph.ts';
-import { FORMAT_BYTES, formatsOf } from './formats.ts';
+import { formatsOf } from './formats.ts';
 import type { Graph, Phase, Shard, Step } from './graph.ts';
 import { mlpParts } from './mlp-graph.ts';
 import { kindCounts, type LayerKind, type ModelSpec } from './spec.ts';

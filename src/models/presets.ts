@@ -1,13 +1,15 @@
 /**
  * The shipped models: Hugging Face configurations with their sizes, embedded from data/models and checked once, on first
- * use. An entry keeps its `config` as published; `parseModelConfig` turns it into a decoder if its family is a dense one.
- * The catalogue also lists mixtures of experts and others, which that function refuses by name.
+ * use. An entry keeps its `config` as published. `modelSpec` turns any of them into the form that costs are computed from;
+ * `parseModelConfig` one of a dense family into a decoder that can be run.
  */
 import { z } from 'zod';
 import { type CatalogueEntry, catalogueEntry, chips, citedSources, systems } from '../hardware/catalog.ts';
 import { findEntry, noEntry, requireEntry } from '../hardware/lookup.ts';
 import { head, known, parseData, record, text } from '../hardware/schema.ts';
+import { parseModelSpec } from './families.ts';
 import * as data from './presets.gen.ts';
+import type { ModelSpec } from './spec.ts';
 
 const presetSchema = record({
   ...head,
@@ -58,6 +60,15 @@ export function models(): readonly ModelPreset[] {
  */
 export function findModel(id: string): ModelPreset {
   return requireEntry(models(), 'model', id, 'trnsim models');
+}
+
+/**
+ * The shape of the model with this id or alias.
+ * @throws RangeError with the nearest ids if there is none.
+ */
+export function modelSpec(id: string): ModelSpec {
+  const preset = findModel(id);
+  return parseModelSpec(preset.config, `models/${preset.id}.json: config`, preset.id);
 }
 
 /** The file of a model with units and provenance, by id or alias; undefined if there is none. */

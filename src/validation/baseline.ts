@@ -68,7 +68,9 @@ function kernelBaseline({ case: ran }: KernelQuestion, { chip }: SystemSpec): Se
 function chipEgress({ fabric, chip }: SystemSpec): BytesPerSecond {
   if (fabric === null || fabric.type === 'single') return memoryRate(chip);
   if (fabric.type === 'switched') return fabric.levels[0]!.bandwidth;
-  if (fabric.type === 'graph') return fabric.links.reduce((sum, { from, bandwidth }) => sum + (from === 0 ? bandwidth : 0), 0);
+  if (fabric.type === 'graph') {
+    return fabric.links.reduce((sum, { from, bandwidth }) => sum + (from === 0 ? bandwidth : 0), 0);
+  }
   return fabric.dimensions.reduce((sum, { size, bandwidth }) => sum + Math.min(2, size - 1) * bandwidth, 0);
 }
 

@@ -9,13 +9,13 @@ import { algorithmBandwidth, busBandwidth } from '../collectives/formula.ts';
 import type { Schedule } from '../collectives/schedule.ts';
 import { trafficOf } from '../collectives/traffic.ts';
 import type { Timeline } from '../formats/perfetto.ts';
-import { defaultPrice } from '../hardware/catalog.ts';
-import type { PriceRow, SystemSpec } from '../hardware/spec.ts';
+import type { SystemSpec } from '../hardware/spec.ts';
 import { Arena, DTYPES, type DType, MAX_ARENA_BYTES, type Tensor } from '../kernels/index.ts';
 import { createMachine, type Machine, placeInHbm } from '../machine/machine.ts';
 import type { RankOptions } from '../machine/ranks.ts';
 import type { DecoderConfig } from '../models/config.ts';
 import { blockElements, type LayerShard, layerSteps, rankWeights, shardLayer, shardProblem } from '../models/layer.ts';
+import { economics } from './economics.ts';
 import { type LayerTime, layerTimeline, timeLayer } from './layer-clock.ts';
 import { referenceLayer } from './reference-layer.ts';
 import { type LayerProblem, runShardedLayer } from './sharded-layer.ts';
@@ -173,7 +173,7 @@ export function runLayer(options: RunOptions): LayerRun {
     breakdown: breakdown(time),
     collective: describeCollective(time, schedule, DTYPES[dtype].bytes),
     memory,
-    ...economics(machine, time.time / 1e12),
+    ...economics(machine.system, 1, time.time / 1e12),
   };
   return { result, timeline: layerTimeline(machine, time) };
 }
@@ -328,24 +328,4 @@ function describeCollective(
     minBytesSent: Math.min(...sent),
     maxBytesSent: Math.max(...sent),
   };
-}
-
-/** Energy and cost of the whole system for the time of the layer: ranks that idle draw and cost as well. */
-function economics({ system }: Machine, seconds: number) {
-  const price = defaultPrice(system.id);
-  const usdPerHour = price?.usdPerHour ?? null;
-  return {
-    energyJ: system.power === null ? null : system.power * seconds,
-    energyReason:
-      system.power === null
-        ? `no power of ${system.id} is published (${system.powerSource})`
-        : `${system.power} W for all ${system.chips} chips with hosts and conversion, without the building's PUE; ${system.powerSource}`,
-    costUsd: usdPerHour === null ? null : (usdPerHour * seconds) / 3600,
-    costReason: usdPerHour === null || price === null ? `no public price of ${system.id}` : priceReason(price),
-  };
-}
-
-function priceReason({ usdPerHour, basis, region, date, source }: PriceRow): string {
-  const where = [region, date].filter((part) => part !== null).join(', ');
-  return `${usdPerHour} USD per hour for the whole system, ${basis}${where ? ` (${where})` : ''}, source ${source}`;
 }

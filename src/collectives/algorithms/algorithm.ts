@@ -4,6 +4,7 @@
  * All of them work in place: the buffer of every rank is the whole of the data, and each rank's part lies where it
  * belongs in the whole. All-to-all alone has its output apart, since every block of it moves.
  */
+import { ModelError } from '../../base/errors.ts';
 import { inSequence, NOTHING, type Part, type Phase } from '../phase.ts';
 import type { Collective } from '../schedule.ts';
 
@@ -88,4 +89,17 @@ export function inTwoHalves(
 /** 0, 1, ... count - 1: the order of the positions when none is given. */
 export function inOrder(count: number): Int32Array {
   return Int32Array.from({ length: count }, (_, i) => i);
+}
+
+/** Most pairs of ranks that an all-to-all keeps a table of: 256 MiB of numbers. */
+const MAX_PAIRS = 2 ** 25;
+
+/** A table of zeros with a row for each of `rows` ranks. */
+export function pairTable(rows: number, columns: number): Float64Array {
+  if (rows * columns <= MAX_PAIRS) return new Float64Array(rows * columns);
+  throw new ModelError(
+    'CAPACITY',
+    'all-to-all',
+    `expected at most ${MAX_PAIRS} pairs of ranks, got ${rows} x ${columns}`,
+  );
 }

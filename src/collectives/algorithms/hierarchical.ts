@@ -10,9 +10,9 @@
  * other nodes are used at once. Nodes of different sizes are not defined (AWS asks for the same local ranks on every node).
  * see: aws-neuron-sdk, neuron-runtime/explore/internode-collective-comm.rst, "Hierarchical".
  */
-import { atOnce, cutPart, inSequence, joinParts, type Part, type Phase } from '../phase.ts';
+import { atOnce, cutPart, inSequence, joinParts, NOTHING, type Part, type Phase } from '../phase.ts';
 import type { Collective } from '../schedule.ts';
-import type { Algorithm, AlgorithmOptions, Block, Exchange, Team } from './algorithm.ts';
+import { type Algorithm, type AlgorithmOptions, type Block, type Exchange, pairTable, type Team } from './algorithm.ts';
 
 /** The group as a table of positions: a row is a node, a column the ranks with one place in their nodes. */
 interface Table {
@@ -28,7 +28,9 @@ interface Table {
 
 function tableOf({ members, firstSwitch }: Team, options: AlgorithmOptions): Table {
   const { groupSize: places, intra, inter, orders, interOrders, slices } = options;
-  if (places === undefined || intra === undefined || inter === undefined) throw new Error('checked by "requirement"');
+  if (places === undefined || intra === undefined || inter === undefined) {
+    throw new TypeError('"options" expected "groupSize", "intra" and "inter", got less');
+  }
   const nodes = members.length / places;
   const pick = (count: number, positionOf: (i: number) => number) =>
     Int32Array.from({ length: count }, (_, i) => members[positionOf(i)]!);
@@ -48,10 +50,14 @@ function tableOf({ members, firstSwitch }: Team, options: AlgorithmOptions): Tab
   };
 }
 
-const eachNode = ({ nodes }: Table, make: (node: number) => Phase): Phase =>
-  atOnce(Array.from({ length: nodes }, (_, node) => make(node)));
-const eachPlace = ({ places }: Table, make: (place: number) => Phase): Phase =>
-  atOnce(Array.from({ length: places }, (_, place) => make(place)));
+/** All nodes at once, or all columns: nothing where a node, or a column, is a single rank. */
+const eachNode = ({ nodes, places }: Table, make: (node: number) => Phase): Phase =>
+  places === 1 ? NOTHING : atOnce(Array.from({ length: nodes }, (_, node) => make(node)));
+const eachPlace = ({ nodes, places }: Table, make: (place: number) => Phase): Phase =>
+  nodes === 1 ? NOTHING : atOnce(Array.from({ length: places }, (_, place) => make(place)));
+
+const rootColumn = (table: Table, place: number, make: (column: Team) => Phase): Phase =>
+  table.nodes === 1 ? NOTHING : make(table.column(place));
 
 /** Parts of a column, by node; and what the columns have together, by place. */
 function columnParts({ nodes, places }: Table, parts: readonly Part[], place: number): Part[] {
@@ -69,7 +75,7 @@ function allToAll(team: Team, { blocks, scratch }: Exchange, options: AlgorithmO
   const lengthOf = (i: number, j: number): number => blocks(i, j).reduce((sum, block) => sum + block.length, 0);
   // Where the block from (node, place) to `target`, itself at [toNode, toPlace], waits at (node, toPlace): all blocks for
   // one node side by side, in order of the sender, so that the second half sends and receives them in one piece.
-  const waiting = new Float64Array(p * p);
+  const waiting = pairTable(p, p);
   let longest = 0;
   for (let node = 0; node < nodes; node++) {
     for (let toPlace = 0; toPlace < places; toPlace++) {
@@ -101,9 +107,16 @@ function allToAll(team: Team, { blocks, scratch }: Exchange, options: AlgorithmO
         return rebase(blocks(sender, target), waiting[sender * p + target]!, 'from');
       }),
   });
+  // Also with a single rank in a node or column: its blocks move to where they wait, or to the output.
   const phase = inSequence(
-    eachNode(table, (node) => intra['all-to-all']!(table.row(node), inNode(node), intraOptions)),
-    eachPlace(table, (place) => inter['all-to-all']!(table.column(place), between(place), interOptions)),
+    atOnce(
+      Array.from({ length: nodes }, (_, node) => intra['all-to-all']!(table.row(node), inNode(node), intraOptions)),
+    ),
+    atOnce(
+      Array.from({ length: places }, (_, place) =>
+        inter['all-to-all']!(table.column(place), between(place), interOptions),
+      ),
+    ),
   );
   return { ...phase, scratch: longest + (phase.scratch ?? 0) };
 }
@@ -183,7 +196,7 @@ export const hierarchical: Algorithm = {
     const table = tableOf(team, options);
     const [node, place] = [Math.floor(root / table.places), root % table.places];
     return inSequence(
-      table.inter.broadcast!(table.column(place), data, node, table.interOptions),
+      rootColumn(table, place, (column) => table.inter.broadcast!(column, data, node, table.interOptions)),
       eachNode(table, (n) => table.intra.broadcast!(table.row(n), data, place, table.intraOptions)),
     );
   },
@@ -192,7 +205,7 @@ export const hierarchical: Algorithm = {
     const [node, place] = [Math.floor(root / table.places), root % table.places];
     return inSequence(
       eachNode(table, (n) => table.intra.reduce!(table.row(n), data, place, table.intraOptions)),
-      table.inter.reduce!(table.column(place), data, node, table.interOptions),
+      rootColumn(table, place, (column) => table.inter.reduce!(column, data, node, table.interOptions)),
     );
   },
 };

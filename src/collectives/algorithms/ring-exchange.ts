@@ -8,7 +8,7 @@
  */
 import { atOnce, NOTHING, type Phase, singleStep } from '../phase.ts';
 import { COPY, chunkStart } from '../schedule.ts';
-import type { Block, Exchange, Team } from './algorithm.ts';
+import { type Block, type Exchange, pairTable, type Team } from './algorithm.ts';
 
 export function ringAllToAll(
   team: Team,
@@ -72,7 +72,7 @@ function travel(
     exchange.blocks(positions[origin]!, positions[(origin + distance) % p]!);
   // Where the block for `distance` hops begins in the message of `origin`: a row of hops + 2 sums for each.
   const width = hops + 2;
-  const starts = new Float64Array(p * width);
+  const starts = pairTable(p, width);
   let longest = 0;
   for (let origin = 0; origin < p; origin++) {
     for (let distance = 1; distance <= hops; distance++) {

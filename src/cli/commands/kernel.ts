@@ -1,0 +1,95 @@
+/** `trnsim kernel`: the time of one operator on the cores of a chip. */
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import {
+  chipFromJson,
+  DIMENSION_NAMES,
+  findChip,
+  type Implementation,
+  type KernelOptions,
+  kernelReport,
+  OPERATOR_NAMES,
+  parseJson,
+  parseOperandFormat,
+  runKernel,
+  toJson,
+} from '../../index.ts';
+import { isPath, readTextFile } from '../files.ts';
+
+interface KernelFlags {
+  readonly dtype: string;
+  readonly weightDtype?: string;
+  readonly outDtype?: string;
+  readonly chip: string;
+  readonly cores?: number;
+  readonly lnc?: number;
+  readonly copies?: number;
+  readonly causal?: boolean;
+  readonly window?: number;
+  readonly implementation?: Implementation;
+  readonly json?: boolean;
+}
+
+/** A whole number as written; whether it is one that makes sense is the library's business. */
+function wholeNumber(text: string): number {
+  if (!/^-?\d{1,16}$/.test(text)) throw new InvalidArgumentError('Expected a whole number.');
+  return Number(text);
+}
+
+const kebab = (name: string): string => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+
+function run(op: string, flags: KernelFlags & Readonly<Record<string, unknown>>): void {
+  const { cores, lnc, copies, causal, window, implementation, weightDtype, outDtype, json = false } = flags;
+  const dims = Object.fromEntries(
+    DIMENSION_NAMES.flatMap((name) => (flags[name] === undefined ? [] : [[name, flags[name] as number]])),
+  );
+  const options: KernelOptions = {
+    op,
+    dims,
+    dtype: parseOperandFormat('dtype', flags.dtype),
+    chip: isPath(flags.chip)
+      ? chipFromJson(parseJson(readTextFile(flags.chip), flags.chip), flags.chip)
+      : findChip(flags.chip),
+    ...(weightDtype !== undefined && { weightDtype: parseOperandFormat('weight-dtype', weightDtype) }),
+    ...(outDtype !== undefined && { outDtype: parseOperandFormat('out-dtype', outDtype) }),
+    ...(cores !== undefined && { cores }),
+    ...(lnc !== undefined && { lnc }),
+    ...(copies !== undefined && { copies }),
+    ...(causal !== undefined && { causal }),
+    ...(window !== undefined && { window }),
+    ...(implementation !== undefined && { implementation }),
+  };
+  const result = runKernel(options);
+  process.stdout.write(json ? toJson(result) : kernelReport(result));
+}
+
+export function addKernelCommand(program: Command): void {
+  const command = program
+    .command('kernel')
+    .description('time one operator on the cores of a chip, by the tile program that computes it')
+    .argument('<op>', OPERATOR_NAMES.join(', '))
+    .option('--dtype <name>', 'number format of the operands', 'bf16')
+    .option('--weight-dtype <name>', 'stored format of the weights (default: that of the operands)')
+    .option('--out-dtype <name>', 'number format of the result (default: that of the operands)')
+    .option('--chip <id>', 'id of `trnsim chips`, or path of a JSON file like those in data/chips', 'trn2')
+    .option('--cores <n>', 'physical NeuronCores that share the work (default: one logical core)', wholeNumber)
+    .option('--lnc <n>', "physical cores of a logical core (default: the chip's)", wholeNumber)
+    .option('--copies <n>', 'identical problems at the same time, on as many parts of the cores', wholeNumber)
+    .option('--causal', 'attention: a query sees the keys up to its own position')
+    .option('--window <n>', 'attention: positions that a query sees, itself included', wholeNumber)
+    .addOption(
+      new Option('--implementation <which>', 'which of the documented programs (default: optimised)').choices([
+        'optimised',
+        'naive',
+        'compiler',
+        'library',
+      ]),
+    )
+    .option('--json', 'print one JSON document');
+  for (const name of DIMENSION_NAMES) command.option(`--${kebab(name)} <n>`, 'a dimension', wholeNumber);
+  command
+    .addHelpText(
+      'after',
+      '\nExample: trnsim kernel matmul --m 4096 --k 8192 --n 8192 --dtype bf16 --chip trn1 --cores 1',
+    )
+    .action(run);
+}

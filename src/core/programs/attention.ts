@@ -1,0 +1,304 @@
+/**
+ * Flash attention: softmax(Q K^T / sqrt(d)) V with an online softmax, nothing but Q, K, V and the result in HBM.
+ *
+ *     for 512 queries of a head              Q transposed and scaled once
+ *       for 2048 keys                        K^T and V double-buffered
+ *         for 128 queries
+ *           S = Q K^T, 512 keys a PSUM bank; running maximum m and sum l of exp(S - m)
+ *           O = O exp(m before - m) + P V    P transposed on TensorE, 128 keys at a time
+ *
+ * Grouped heads share K and V; without a mask their queries are packed into the same tiles. A causal mask leaves out the keys
+ * above the diagonal, in bands of 512 queries (longer ones beyond 16,384, so that the text stays bounded), and masks what
+ * remains by affine_select. Few queries take `attention-decode.ts` instead.
+ * see: Dao et al., FlashAttention, arXiv:2205.14135; Neuron nki/kernels flash_fwd, whose layouts these are.
+ */
+import type { CoreSpec } from '../../hardware/spec.ts';
+import { Index, type TileView } from '../access.ts';
+import { type Program, type ProgramBuilder, tileProgram } from '../program.ts';
+import { decodeFits, writeDecode } from './attention-decode.ts';
+import { type AttentionOptions, checkAttention, keyGroups, loadValues } from './attention-keys.ts';
+import {
+  evacuate,
+  groupsOf,
+  loadPanel,
+  type Matrix,
+  MOVING,
+  matrixOf,
+  P,
+  panelTile,
+  part,
+  transposedDtype,
+} from './matrix.ts';
+import { columnsOf, exponentials, LOWEST } from './softmax.ts';
+
+const SECTION = 2048;
+const BLOCKS = SECTION / MOVING;
+const QUERIES = 512;
+/** Bands of a causal mask. */
+const MOST_BANDS = 32;
+
+/** A stretch of keys, and what masks it. */
+interface KeyRange {
+  readonly from: number;
+  readonly to: number;
+  readonly isDiagonal: boolean;
+  readonly isWindowEdge: boolean;
+}
+
+/** Queries [row, row + rows) and the keys that they see. */
+interface Band {
+  readonly row: number;
+  readonly rows: number;
+  readonly ranges: readonly KeyRange[];
+}
+
+/** Inputs `q` [batch heads, seqQ, d], `kT` [batch kvHeads, d, seqKv], `v` [batch kvHeads, seqKv, d]; output `y` as `q`. */
+export function attentionProgram(core: CoreSpec, options: AttentionOptions): Program {
+  checkAttention(options);
+  const { batch = 1, heads, kvHeads, headDim, seqQ, seqKv, dtype, causal = false, window = seqKv } = options;
+  return tileProgram('attention', core, (nc) => {
+    const q = nc.input('q', dtype, [batch * heads, seqQ, headDim]);
+    const kT = nc.input('kT', dtype, [batch * kvHeads, headDim, seqKv]);
+    const v = nc.input('v', dtype, [batch * kvHeads, seqKv, headDim]);
+    const y = nc.output('y', dtype, [batch * heads, seqQ, headDim]);
+    const sharing = heads / kvHeads;
+    // One query at the end sees everything, or the last `window` keys: no mask.
+    const first = seqQ === 1 && causal ? Math.max(0, seqKv - window) : 0;
+    const isMasked = seqQ > 1 && causal;
+    const packed = isMasked ? 1 : sharing;
+    const rowsOf = (tensor: typeof q, head: Index): Matrix => ({
+      tensor,
+      offset: head.times(seqQ * headDim),
+      rows: packed * seqQ,
+      columns: headDim,
+    });
+    if (!isMasked && decodeFits(core, packed * seqQ, seqKv - first, headDim)) {
+      writeDecode(nc, batch * kvHeads, (i) => {
+        const head = i.times(sharing);
+        return { q: rowsOf(q, head), kT: matrixOf(kT, i), v: matrixOf(v, i), y: rowsOf(y, head), first };
+      });
+      return;
+    }
+    const write = flash(nc, headDim, dtype);
+    nc.loop(batch * kvHeads, (i) => {
+      nc.loop(sharing / packed, (h) => {
+        const head = i.times(sharing).plus(h);
+        const operands = { q: rowsOf(q, head), kT: matrixOf(kT, i), v: matrixOf(v, i), y: rowsOf(y, head) };
+        const whole = { from: first, to: seqKv, isDiagonal: false, isWindowEdge: false };
+        const bands = isMasked ? causalBands(seqQ, seqKv, window) : [{ row: 0, rows: packed * seqQ, ranges: [whole] }];
+        for (const band of bands) write(operands, band, { shift: seqKv - seqQ, window });
+      });
+    });
+  });
+}
+
+/** Cuts the queries into bands, and the keys of each into stretches with and without a mask, in steps of 128 keys. */
+export function causalBands(seqQ: number, seqKv: number, window: number): Band[] {
+  const shift = seqKv - seqQ;
+  const height = Math.ceil(seqQ / MOST_BANDS / QUERIES) * QUERIES;
+  const bands: Band[] = [];
+  for (let row = 0; row < seqQ; row += height) {
+    const rows = Math.min(height, seqQ - row);
+    const to = shift + row + rows;
+    const down = (key: number) => Math.floor(Math.max(0, key) / P) * P;
+    const from = down(shift + row - window + 1);
+    // Keys that all queries of the band see: from where the last one's window begins, to where the first one stands.
+    const diagonal = Math.max(from, down(shift + row + 1));
+    const edge = Math.min(to, Math.ceil(Math.max(0, to - window) / P) * P);
+    const cuts = [...new Set([from, Math.min(edge, to), diagonal, to])]
+      .filter((cut) => cut >= from)
+      .sort((a, b) => a - b);
+    const ranges = cuts.slice(1).map((end, i) => ({
+      from: cuts[i]!,
+      to: end,
+      isDiagonal: cuts[i]! >= diagonal,
+      isWindowEdge: cuts[i]! < edge,
+    }));
+    bands.push({ row, rows, ranges });
+  }
+  return bands;
+}
+
+interface HeadOperands {
+  readonly q: Matrix;
+  readonly kT: Matrix;
+  readonly v: Matrix;
+  readonly y: Matrix;
+}
+
+/** Declares the tiles of the flash loop; answers what writes one band with them. */
+function flash(
+  nc: ProgramBuilder,
+  d: number,
+  dtype: AttentionOptions['dtype'],
+): (operands: HeadOperands, band: Band, mask: { readonly shift: number; readonly window: number }) => void {
+  const tilesQ = QUERIES / P;
+  const depth = groupsOf(d);
+  const raw = nc.sbuf('q', dtype, P, d, { slots: 2 });
+  const qT = nc.sbuf('qT', dtype, P, depth * P, { slots: tilesQ });
+  const keys = nc.sbuf('kT', dtype, P, depth * SECTION, { slots: 2 });
+  const values = nc.sbuf('v', dtype, P, (SECTION / P + 1) * d, { slots: 2 });
+  const masked = nc.sbuf('masked', 'f32', P, MOVING, { slots: BLOCKS });
+  const powers = nc.sbuf('p', dtype, P, MOVING, { slots: BLOCKS });
+  const turned = nc.sbuf('pT', dtype, P, MOVING, { slots: 2 });
+  const sums = nc.sbuf('o', 'f32', P, d, { slots: tilesQ });
+  // Columns: maximum, sum; then of a section: maximum before, -maximum, factor, maxima and sums of its blocks.
+  const scalars = nc.sbuf('scalars', 'f32', P, 6 + 2 * BLOCKS, { slots: tilesQ });
+  const result = nc.sbuf('y', dtype, P, d, { slots: 2 });
+  const scores = nc.psum('scores', P, MOVING, { slots: BLOCKS });
+  const psumTurned = nc.psum('turned', P, MOVING, { slots: 2, dtype: transposedDtype(nc.core, dtype) });
+  const psumO = nc.psum('o', P, d);
+  const psumQ = nc.psum('turned q', P, P, { dtype: transposedDtype(nc.core, dtype) });
+  const scale = 1 / Math.sqrt(d);
+
+  const start = (q: Matrix, row: Index, rows: number, t: Index) => {
+    const tile = raw.slot(t).rows(0, rows);
+    nc.dmaCopy(tile, part(q, [row, rows], [0, d]));
+    nc.tiles(d, P, (column, columns, g) => {
+      const bank = psumQ.rows(0, columns).columns(0, rows);
+      nc.transpose(bank, tile.columns(column, columns));
+      nc.activation(panelTile(qT.slot(t), P, g, columns, 0, rows), 'copy', bank, { scale });
+    });
+    const state = scalars.slot(t).rows(0, rows);
+    nc.memset(state.columns(0, 1), LOWEST);
+    nc.memset(state.columns(1, 1), 0);
+    nc.memset(sums.slot(t).rows(0, rows), 0, 'GpSimdE');
+  };
+
+  /** 128 queries against `length` keys; `bases` are those of the masks, null without. */
+  const section = (
+    t: Index,
+    rows: number,
+    [k, v]: readonly [TileView, TileView],
+    length: number,
+    masks: { readonly diagonal: Index | null; readonly edge: Index | null; readonly isInterleaved: boolean },
+  ) => {
+    const state = scalars.slot(t).rows(0, rows);
+    const [max, sum, before, negated, factor, sectionSum] = columnsOf(state) as [
+      TileView,
+      TileView,
+      TileView,
+      TileView,
+      TileView,
+      TileView,
+    ];
+    const blocks = Math.ceil(length / MOVING);
+    const [maxima, partial] = [state.columns(6, blocks), state.columns(6 + BLOCKS, blocks)];
+    const lengths = Array.from({ length: blocks }, (_, b) => Math.min(MOVING, length - b * MOVING));
+    const sources = lengths.map((columns, b) => {
+      const bank = scores.slot(b).rows(0, rows).columns(0, columns);
+      nc.tiles(d, P, (_row, height, g) => {
+        const moving = panelTile(k, SECTION, g, height, b * MOVING, columns);
+        nc.matmul(bank, panelTile(qT.slot(t), P, g, height, 0, rows), moving, { accumulate: [g] });
+      });
+      const source = masks.diagonal || masks.edge ? masked.slot(b).rows(0, rows).columns(0, columns) : bank;
+      if (source !== bank) {
+        evacuate(nc, source, bank, 1);
+        if (masks.diagonal) {
+          const base = masks.diagonal.plus(-b * MOVING);
+          nc.affineSelect(source, source, { base, partitionStep: 1, freeStep: -1, fill: LOWEST });
+        }
+        if (masks.edge) {
+          const base = masks.edge.plus(b * MOVING);
+          nc.affineSelect(source, source, { base, partitionStep: -1, freeStep: 1, fill: LOWEST });
+        }
+      }
+      nc.tensorReduce(maxima.columns(b, 1), 'max', source);
+      return source;
+    });
+    nc.copy(before, max);
+    if (blocks > 1) nc.tensorReduce(maxima.columns(0, 1), 'max', maxima);
+    nc.tensorTensor(max, before, 'max', maxima.columns(0, 1));
+    nc.tensorScalar(negated, max, 'multiply', -1);
+    nc.activation(factor, 'exp', before, { bias: negated });
+    sources.forEach((source, b) => {
+      const power = powers.slot(b).rows(0, rows).columns(0, source.length);
+      exponentials(nc, power, source, { max, negated, sum: partial.columns(b, 1) });
+    });
+    const o = psumO.rows(0, rows);
+    let isFirst = true;
+    lengths.forEach((columns, b) => {
+      const power = powers.slot(b).rows(0, rows).columns(0, columns);
+      const groups = keyGroups(columns, masks.isInterleaved);
+      const [bank, pT] = [psumTurned.slot(b), turned.slot(b)];
+      groups.forEach(({ partitions, first, step }, g) => {
+        nc.transpose(bank.rows(0, partitions).columns(g * P, rows), power.access(first, [[step, partitions]]));
+      });
+      const used = groups.at(-1)!.partitions < P ? groups.length - 1 : groups.length;
+      // ScalarE has the exponentials to compute, but where VectorE has them.
+      const turn = nc.core.exponentialSpeedup === null ? 0 : 1;
+      if (used > 0) {
+        const written = (tile: TileView) =>
+          tile.access(0, [
+            [P, used],
+            [1, rows],
+          ]);
+        evacuate(nc, written(pT), written(bank), turn);
+      }
+      groups.forEach(({ partitions }, g) => {
+        const stationary = pT.rows(0, partitions).columns(g * P, rows);
+        if (g >= used) evacuate(nc, stationary, bank.rows(0, partitions).columns(g * P, rows), turn);
+        const moving = v.rows(0, partitions).columns(((b * MOVING) / P + g) * d, d);
+        nc.matmul(o, stationary, moving, { accumulate: !isFirst });
+        isFirst = false;
+      });
+    });
+    if (blocks > 1) nc.tensorReduce(sectionSum, 'add', partial);
+    nc.tensorScalar(sum, sum, 'multiply', factor, {
+      alu1: 'add',
+      operand1: blocks > 1 ? sectionSum : partial.columns(0, 1),
+    });
+    const held = sums.slot(t).rows(0, rows);
+    nc.tensorScalar(held, held, 'multiply', factor);
+    nc.tensorTensor(held, held, 'add', o);
+  };
+
+  return ({ q, kT, v, y }, { row, rows, ranges }, { shift, window }) => {
+    nc.tiles(rows, QUERIES, (q0, ql) => {
+      const top = q0.plus(row);
+      nc.tiles(ql, P, (r, height, t) => start(q, top.plus(r), height, t));
+      for (const { from, to, isDiagonal, isWindowEdge } of ranges) {
+        nc.tiles(to - from, SECTION, (k0, length, s) => {
+          const slot = s.plus(from / P);
+          const [k, value] = [keys.slot(slot), values.slot(slot)];
+          const key = k0.plus(from);
+          // Few enough queries to be written out: each 128 of them leave out the keys that none of them sees.
+          const isCut = isDiagonal && rows <= QUERIES;
+          loadPanel(nc, k, SECTION, kT, [0, d], [key, length]);
+          for (let b = 0; b * MOVING < length; b++) {
+            const [at, count] = [b * MOVING, Math.min(MOVING, length - b * MOVING)];
+            loadValues(nc, value, (at / P) * d, v, key.plus(at), count, !isCut);
+          }
+          const visit = (r: Index, height: number, t: Index, seen: number) => {
+            const position = top.plus(r).plus(shift);
+            const back = key.times(-1);
+            section(t, height, [k, value], seen, {
+              diagonal: isDiagonal ? position.plus(back) : null,
+              edge: isWindowEdge
+                ? position
+                    .times(-1)
+                    .plus(key)
+                    .plus(window - 1)
+                : null,
+              isInterleaved: !isCut,
+            });
+          };
+          if (isCut) {
+            for (let r = 0; r < ql; r += P) {
+              const height = Math.min(P, ql - r);
+              const seen = Math.min(length, shift + row + r + height - from - k0.constant);
+              if (seen > 0) visit(new Index(r), height, new Index(r / P), seen);
+            }
+          } else nc.tiles(ql, P, (r, height, t) => visit(r, height, t, length));
+        });
+      }
+      nc.tiles(ql, P, (r, height, t) => {
+        const sum = scalars.slot(t).rows(0, height).columns(1, 1);
+        nc.reciprocal(sum, sum);
+        const out = result.slot(t).rows(0, height);
+        nc.tensorScalar(out, sums.slot(t).rows(0, height), 'multiply', sum);
+        nc.dmaCopy(part(y, [top.plus(r), height], [0, d]), out);
+      });
+    });
+  };
+}

@@ -1,0 +1,123 @@
+/**
+ * What the shipped programs share: matrices in HBM, how they are laid out over the partitions of SBUF, and the tile sizes
+ * of the engines.
+ *
+ * A panel holds the rows of a matrix over partitions, 128 at a time: row 128 i + p is at partition p, in columns
+ * [i width, (i + 1) width) of the tile. Contractions run over rows, so both operands of a matmul are panels.
+ */
+import type { CoreSpec } from '../../hardware/spec.ts';
+import { DTYPES, type DType } from '../../kernels/dtype.ts';
+import { type HbmTensor, HbmView, Index, type TileView } from '../access.ts';
+import type { ProgramBuilder } from '../program.ts';
+
+/** Partitions, and stationary columns of TensorE. */
+export const P: number = 128;
+/** Moving columns of one nc_matmul, which fill a PSUM bank in FP32. */
+export const MOVING: number = 512;
+/** Banks of PSUM. */
+export const BANKS: number = 8;
+
+/** A row-major matrix in HBM: a tensor of two dimensions, or one matrix of a tensor of more. */
+export interface Matrix {
+  readonly tensor: HbmTensor;
+  /** Element of the tensor at which it begins. */
+  readonly offset: Index;
+  readonly rows: number;
+  readonly columns: number;
+}
+
+/** Matrix number `index` of a tensor: its last two dimensions. */
+export function matrixOf(tensor: HbmTensor, index: number | Index = 0): Matrix {
+  const [rows, columns] = [tensor.shape.at(-2)!, tensor.shape.at(-1)!];
+  return { tensor, offset: Index.from(index).times(rows * columns), rows, columns };
+}
+
+/** Rows [row, row + rows) over the partitions, columns [column, column + columns) in each. */
+export function part(
+  { tensor, offset, columns: width }: Matrix,
+  [row, rows]: readonly [number | Index, number],
+  [column, columns]: readonly [number | Index, number],
+): HbmView {
+  const start = offset.plus(Index.from(row).times(width)).plus(column);
+  return new HbmView(tensor, start, width, rows, [[1, columns]]);
+}
+
+/** Columns of one row, the same on each of `partitions`. */
+export function broadcastRow(
+  { tensor, offset, columns: width }: Matrix,
+  row: number | Index,
+  [column, columns]: readonly [number | Index, number],
+  partitions: number,
+): HbmView {
+  return new HbmView(tensor, offset.plus(Index.from(row).times(width)).plus(column), 0, partitions, [[1, columns]]);
+}
+
+/**
+ * Loads a panel: as one DMA for all whole groups of 128 rows, and one for the rows that remain. `panel` is a slot of a
+ * tile whose rows are `width` elements apart.
+ */
+export function loadPanel(
+  nc: ProgramBuilder,
+  panel: TileView,
+  width: number,
+  { tensor, offset, columns: stride }: Matrix,
+  [row, rows]: readonly [number | Index, number],
+  [column, columns]: readonly [number | Index, number],
+): void {
+  const start = offset.plus(Index.from(row).times(stride)).plus(column);
+  const whole = Math.floor(rows / P);
+  const rest = rows - whole * P;
+  if (whole > 0) {
+    const from = new HbmView(tensor, start, stride, P, [
+      [P * stride, whole],
+      [1, columns],
+    ]);
+    nc.dmaCopy(
+      panel.access(0, [
+        [width, whole],
+        [1, columns],
+      ]),
+      from,
+    );
+  }
+  if (rest > 0) {
+    const from = new HbmView(tensor, start.plus(whole * P * stride), stride, rest, [[1, columns]]);
+    nc.dmaCopy(panel.rows(0, rest).columns(whole * width, columns), from);
+  }
+}
+
+/** Columns [column, column + columns) of row group `group` of a panel, `rows` of it. */
+export function panelTile(
+  panel: TileView,
+  width: number,
+  group: Index,
+  rows: number,
+  column: number | Index,
+  columns: number,
+): TileView {
+  return panel.rows(0, rows).columns(group.times(width).plus(column), columns);
+}
+
+/** Copies results out of PSUM, VectorE and ScalarE by turns, so that neither holds TensorE up. */
+export function evacuate(nc: ProgramBuilder, out: TileView, psum: TileView, turn: number): void {
+  nc.copy(out, psum, turn % 2 === 0 ? 'VectorE' : 'ScalarE');
+}
+
+export function groupsOf(rows: number): number {
+  return Math.ceil(rows / P);
+}
+
+export function bytesOf(dtype: DType): number {
+  return DTYPES[dtype].bytes;
+}
+
+/** Bytes per partition that a program may plan with: SBUF without the share that the runtime keeps. */
+export function sbufBudget(core: CoreSpec): number {
+  // see: hardware facts 2.2: 245,752 of 262,144 and 212,984 of 229,376 bytes are usable by kernels.
+  return core.sbuf! / core.partitions - 16384;
+}
+
+/** What TensorE writes when it transposes: as wide as the input from NeuronCore-v3 on, FP32 before. */
+export function transposedDtype(core: CoreSpec, dtype: DType): DType {
+  return core.version >= 3 ? dtype : 'f32';
+}
