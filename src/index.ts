@@ -55,24 +55,24 @@ export {
 } from './core/access.ts';
 export { clockProgram, type Interval, type ProgramOptions, type ProgramTime } from './core/clock.ts';
 export {
+  type ActivationFunction,
+  type AluOperator,
+  type Attributes,
   ENGINES,
   type Engine,
-  type OperatorCost,
-  operatorCost,
-  type RankEngines,
-  rankEngines,
-} from './core/engines.ts';
-export type {
-  ActivationFunction,
-  AluOperator,
-  Attributes,
-  Instruction,
-  InstructionOf,
-  Opcode,
+  type Instruction,
+  type InstructionOf,
+  type Opcode,
 } from './core/instructions.ts';
-export { type NumericOptions, runProgram } from './core/numeric.ts';
-export { type Operator, type OperatorKind, operatorFlops } from './core/operator.ts';
-export type { Implementation, OperandFormat, OperatorCase, OperatorClock, OperatorName } from './core/operator-case.ts';
+export { type RunProgramOptions, runProgram } from './core/numeric.ts';
+export type {
+  Implementation,
+  OperandFormat,
+  OperatorCase,
+  OperatorClock,
+  OperatorCost,
+  OperatorName,
+} from './core/operator-case.ts';
 export { type OperatorDetail, operatorClock, timeOperator } from './core/operator-clock.ts';
 export { DIMENSION_NAMES, OPERATOR_NAMES, operatorDims } from './core/operator-dims.ts';
 export { operatorProgram } from './core/operator-program.ts';
@@ -101,6 +101,13 @@ export {
 } from './core/programs/selective-scan.ts';
 export { softmaxProgram } from './core/programs/softmax.ts';
 export { type TransposeOptions, transposeProgram } from './core/programs/transpose.ts';
+export {
+  type EngineStream,
+  interleave,
+  type SemaphoreSignal,
+  type SemaphoreWait,
+  type StreamStep,
+} from './core/streams.ts';
 export {
   type ClusterClasses,
   clusterClasses,
@@ -238,6 +245,7 @@ export { kindCounts, layerCount } from './models/spec.ts';
 export * from './replay.ts';
 export { chipsReport, entryReport, modelsReport, systemsReport } from './report/catalogue.ts';
 export { collectiveReport } from './report/collective.ts';
+export { inferReport } from './report/infer.ts';
 export { kernelReport } from './report/kernel.ts';
 export { significant } from './report/numbers.ts';
 export { runReport } from './report/run.ts';
@@ -263,6 +271,27 @@ export {
   type TimedCollective,
   timeCollective,
 } from './workloads/collective.ts';
+export {
+  decodeStep,
+  evaluateInference,
+  type InferenceClocks,
+  type InferenceTime,
+  inferenceClocks,
+  prefill,
+} from './workloads/inference/evaluate.ts';
+export type { StepBreakdown } from './workloads/inference/graph-time.ts';
+export { type InferenceResult, infer, inferencePlanMemory } from './workloads/inference/infer.ts';
+export {
+  type CompiledShapes,
+  type InferenceOptions,
+  type InferencePlan,
+  inferencePlan,
+  planRanks,
+  type Speculation,
+} from './workloads/inference/plan.ts';
+export { tokensPerStep } from './workloads/inference/speculation.ts';
+export { StepClock, type StepTime } from './workloads/inference/steps.ts';
+export { type InferenceTables, inferenceTables } from './workloads/inference/tables.ts';
 export {
   type KernelOptions,
   type KernelResult,

@@ -22,6 +22,7 @@ const LAYERS = [
   'models',
   'formats',
   'workloads',
+  'economics',
   'validation',
   'report',
 ];
