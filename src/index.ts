@@ -23,8 +23,8 @@ export { circularPairs, stridedGroups } from './collectives/groups.ts';
 export {
   type CollectiveRunOptions,
   executeNumeric,
-  type NumericOptions,
   type Reduction,
+  type ReductionOptions,
   runCollective,
 } from './collectives/numeric.ts';
 export { type CollectiveDefinition, referenceOutputs } from './collectives/reference.ts';
@@ -55,21 +55,25 @@ export {
 } from './core/access.ts';
 export { clockProgram, type Interval, type ProgramOptions, type ProgramTime } from './core/clock.ts';
 export {
+  type ActivationFunction,
+  type AluOperator,
+  type Attributes,
   ENGINES,
   type Engine,
-  type OperatorCost,
-  operatorCost,
-  type RankEngines,
-  rankEngines,
-} from './core/engines.ts';
-export type {
-  ActivationFunction,
-  AluOperator,
-  Attributes,
-  Instruction,
-  InstructionOf,
-  Opcode,
+  type Instruction,
+  type InstructionOf,
+  type Opcode,
 } from './core/instructions.ts';
+export { type RunProgramOptions, runProgram } from './core/numeric.ts';
+export type {
+  Implementation,
+  OperandFormat,
+  OperatorCase,
+  OperatorClock,
+  OperatorCost,
+  OperatorName,
+} from './core/operator-case.ts';
+export { type NumericOptions, runProgram } from './core/numeric.ts';
 export { type RunProgramOptions, runProgram } from './core/numeric.ts';
 export { type Operator, type OperatorKind, operatorFlops } from './core/operator.ts';
 export type { Implementation, OperandFormat, OperatorCase, OperatorClock, OperatorName } from './core/operator-case.ts';
@@ -261,6 +265,7 @@ export * from './replay.ts';
 export { chipsReport, entryReport, modelsReport, systemsReport } from './report/catalogue.ts';
 export { collectiveReport } from './report/collective.ts';
 export { kernelReport } from './report/kernel.ts';
+export { inferReport } from './report/infer.ts';
 export { significant } from './report/numbers.ts';
 export { runReport } from './report/run.ts';
 export { type Column, table } from './report/table.ts';
@@ -292,6 +297,27 @@ export {
   parseOperandFormat,
   runKernel,
 } from './workloads/kernel.ts';
+export {
+  decodeStep,
+  evaluateInference,
+  type InferenceClocks,
+  type InferenceTime,
+  inferenceClocks,
+  prefill,
+} from './workloads/inference/evaluate.ts';
+export type { StepBreakdown } from './workloads/inference/graph-time.ts';
+export { type InferenceResult, infer, inferencePlanMemory } from './workloads/inference/infer.ts';
+export {
+  type CompiledShapes,
+  type InferenceOptions,
+  type InferencePlan,
+  inferencePlan,
+  planRanks,
+  type Speculation,
+} from './workloads/inference/plan.ts';
+export { tokensPerStep } from './workloads/inference/speculation.ts';
+export { StepClock, type StepTime } from './workloads/inference/steps.ts';
+export { type InferenceTables, inferenceTables } from './workloads/inference/tables.ts';
 export {
   type BreakdownRow,
   errorBound,
