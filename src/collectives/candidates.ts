@@ -40,7 +40,7 @@ function isUnusual(collective: Collective, name: string, library: CollectiveEngi
 const OTHER_NAMES: readonly string[] = ['flat-ring', 'hierarchical'];
 
 /** Transfers of all its steps that an algorithm has in the order of the square of the ranks; only up to this many. */
-const MAX_PAIRS = 2 ** 19;
+const MAX_PAIRS = 2 ** 17;
 const ALL_PAIRS: readonly string[] = ['mesh', 'single-step-mesh', 'pairwise'];
 
 /** Slices in flight: one for little data, many for much. */
