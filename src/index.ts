@@ -73,9 +73,6 @@ export type {
   OperatorCost,
   OperatorName,
 } from './core/operator-case.ts';
-export { type NumericOptions, runProgram } from './core/numeric.ts';
-export { type Operator, type OperatorKind, operatorFlops } from './core/operator.ts';
-export type { Implementation, OperandFormat, OperatorCase, OperatorClock, OperatorName } from './core/operator-case.ts';
 export { type OperatorDetail, operatorClock, timeOperator } from './core/operator-clock.ts';
 export { DIMENSION_NAMES, OPERATOR_NAMES, operatorDims } from './core/operator-dims.ts';
 export { operatorProgram } from './core/operator-program.ts';

@@ -57,6 +57,8 @@ export interface ProgramOptions {
   readonly hbmBandwidth?: number;
   /** Least time of a DMA descriptor, seconds; from the core's documented least DMA of 128 descriptors if left out. */
   readonly descriptorTime?: number;
+  /** Share of LoadStationary that the MultiplyMoving before it does not hide; none if left out. */
+  readonly exposedLoad?: number;
   /** Names of tensors that lie in SBUF before or after: their DMAs take no time. */
   readonly resident?: ReadonlySet<string>;
   /** Gets every instruction as it is timed, in program order. Nothing is folded then. */
@@ -119,6 +121,7 @@ class ProgramClock {
   readonly #observe: ((interval: Interval) => void) | undefined;
   readonly #fold: boolean;
   readonly #dmaStart: Picoseconds;
+  readonly #exposedLoad: number;
   readonly #ramp: { readonly start: number; readonly time: Picoseconds } | null;
   /** Nothing waits longer than this for what is done. */
   readonly #longestWait: Picoseconds;
@@ -133,7 +136,7 @@ class ProgramClock {
   #folded = 0;
 
   constructor(program: Program, options: ProgramOptions) {
-    const { hbmBandwidth, descriptorTime, resident, observe, fold = true } = options;
+    const { hbmBandwidth, descriptorTime, exposedLoad = 0, resident, observe, fold = true } = options;
     const { core } = program;
     if (core.dma === null) throw new ModelError('UNSUPPORTED', core.id, 'expected a published DMA bandwidth, got none');
     const rates = {
@@ -142,6 +145,7 @@ class ProgramClock {
     };
     const { body, queues, latencies, elements } = compileProgram(program, rates, resident);
     this.#program = program;
+    this.#exposedLoad = exposedLoad;
     this.#body = body;
     this.#queues = queues;
     this.#latencies = latencies;
@@ -246,8 +250,8 @@ class ProgramClock {
     const { times } = state;
     this.#holdBack(node, 0);
     const isTensorE = node.engine === 0;
-    if (isTensorE) this.#loadStationary(node);
-    const occupancy = isTensorE ? this.#throttled(node.occupancy) : node.occupancy;
+    const exposed = isTensorE && this.#loadStationary(node) ? Math.round(this.#exposedLoad * node.load) : 0;
+    const occupancy = isTensorE ? this.#throttled(node.occupancy + exposed) : node.occupancy;
     const wait = this.#start - times[this.#holder]!;
     if (isTensorE) {
       // The array is double-buffered: the next tile may be loaded as soon as this one has moved in.
@@ -260,11 +264,11 @@ class ProgramClock {
     this.#counters[COUNTERS.busy + node.engine]! += occupancy;
   }
 
-  /** Loads the stationary tile, unless it is the one in the array, beside the MultiplyMoving before. */
-  #loadStationary(node: CompiledInstruction): void {
+  /** Loads the stationary tile beside the MultiplyMoving before, unless it is the one in the array: whether it had to. */
+  #loadStationary(node: CompiledInstruction): boolean {
     if (node.stationaryOffset === null) {
       this.#loaded = null;
-      return;
+      return false;
     }
     const { times, owner } = this.#state;
     const element = this.#element(node.reads[0]!);
@@ -276,7 +280,7 @@ class ProgramClock {
       this.#loadedElement === element &&
       this.#loadedOffset === offset &&
       this.#loadedReady === written;
-    if (isLoaded) return;
+    if (isLoaded) return false;
     this.#loaded = node;
     this.#loadedElement = element;
     this.#loadedOffset = offset;
@@ -285,6 +289,7 @@ class ProgramClock {
     if (written + latency > times[LOAD_FREE]!) this.#state.advance(LOAD_FREE, element, latency, node.load, node.engine);
     else this.#state.advance(LOAD_FREE, LOAD_FREE, 0, node.load, node.engine);
     this.#waitFor(LOAD_FREE, times[LOAD_FREE]!);
+    return true;
   }
 
   /** How long TensorE takes for work of `occupancy` that begins now. */

@@ -34,10 +34,10 @@ export function panelFits(core: CoreSpec, k: number, rows: number, dtype: DType)
   return groupsOf(k) * rows * bytesOf(dtype) <= sbufBudget(core) / 2;
 }
 
-/** Rows of a panel [K, rows] that leave half of SBUF to what streams: at most 512, and `m`. */
-export function panelRows(core: CoreSpec, k: number, m: number, dtype: DType): number {
+/** Rows of a panel [K, rows] of which `slots` leave half of SBUF to what streams: at most 512, and `m`. */
+export function panelRows(core: CoreSpec, k: number, m: number, dtype: DType, slots: number = 1): number {
   let rows = Math.min(PANEL_ROWS, m);
-  while (rows > P && !panelFits(core, k, rows, dtype)) rows = Math.floor(rows / 2 / P) * P || P;
+  while (rows > P && !panelFits(core, k, slots * rows, dtype)) rows = Math.floor(rows / 2 / P) * P || P;
   return rows;
 }
 
