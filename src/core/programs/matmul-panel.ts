@@ -27,7 +27,8 @@ export const PANEL_ROWS: number = 512;
 /** Groups of 128 rows of B that one DMA brings, two DMAs ahead. */
 const STREAM_GROUPS = 4;
 const STREAM_SLOTS = 3;
-const STREAM_COLUMNS = 2048;
+/** Bytes of a row of B that pass at once: as long as DMA likes its descriptors. */
+const STREAM_BYTES = 4096;
 
 /** Whether [k, rows] takes at most half of SBUF. */
 export function panelFits(core: CoreSpec, k: number, rows: number, dtype: DType): boolean {
@@ -54,9 +55,13 @@ export interface StreamedMatmul {
 }
 
 /** Columns of B that pass at once: as many as PSUM has room for, for all row tiles. */
-function streamColumns(rows: number, columns: number): number {
+function streamColumns(rows: number, columns: number, bytes: number): number {
   const tiles = groupsOf(rows);
-  return Math.min(STREAM_COLUMNS, Math.floor(BANKS / tiles) * MOVING, Math.ceil(columns / MOVING) * MOVING);
+  return Math.min(
+    Math.max(MOVING, STREAM_BYTES / bytes),
+    Math.floor(BANKS / tiles) * MOVING,
+    Math.ceil(columns / MOVING) * MOVING,
+  );
 }
 
 /** Streams B; results go to `finish`, or to `c` (row `cRow` on). Tiles live in the scope of the caller. */
@@ -67,7 +72,7 @@ export function streamMatmul(
   cRow: number | Index = 0,
 ): void {
   const n = b[0]!.columns;
-  const wide = streamColumns(rows, n);
+  const wide = streamColumns(rows, n, bytesOf(b[0]!.tensor.dtype));
   const depth = Math.min(STREAM_GROUPS, Math.max(...b.map((matrix) => groupsOf(matrix.rows)))) * P;
   // Where each matrix begins in the panel, in groups, and in the turns of the stream.
   const begin = b.map((_, i) => b.slice(0, i).reduce((sum, matrix) => sum + groupsOf(matrix.rows), 0));

@@ -60,8 +60,14 @@ export function selectiveScanProgram(
     // States that are under way together.
     const together = step === 'tiled' ? Math.min(2, state) : 1;
     const slots = 2 * width * bytesPerPosition(dtype, together) <= sbufBudget(core) ? 2 : 1;
-    const tile = (name: string, format: DType, copies = 1) => nc.sbuf(name, format, P, width, { slots: copies * slots });
-    const [deltas, us, inputs, sums] = [tile('delta', dtype), tile('u', dtype), tile('delta u', 'f32'), tile('sum', 'f32')];
+    const tile = (name: string, format: DType, copies = 1) =>
+      nc.sbuf(name, format, P, width, { slots: copies * slots });
+    const [deltas, us, inputs, sums] = [
+      tile('delta', dtype),
+      tile('u', dtype),
+      tile('delta u', 'f32'),
+      tile('sum', 'f32'),
+    ];
     const [bs, cs, decays] = [tile('b', dtype, together), tile('c', dtype, together), tile('state', 'f32', together)];
     const result = dtype === 'f32' ? sums : tile('y', dtype);
     const rates = nc.sbuf('raw a', dtype, P, state, { slots: 2 });
