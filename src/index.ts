@@ -152,7 +152,22 @@ export { ringOrder } from './fabric/rings.ts';
 export { appendRoute, hops, longestRoute, pathCount, type Route, route, routes } from './fabric/routes.ts';
 export { buildTopology, type LinkRate, linkName, type Topology } from './fabric/topology.ts';
 export { parseMsccl } from './formats/msccl.ts';
+export {
+  type NeuronProfile,
+  type ProfileCollective,
+  type ProfileInstruction,
+  type ProfileOptions,
+  type ProfileResidency,
+  type ProfileThrottle,
+  type ProfileTransfer,
+  profileProgram,
+  type TransferSide,
+} from './formats/neuron-profile/profile.ts';
+export { PROFILE_SCHEMA_VERSION } from './formats/neuron-profile/schema.ts';
+export { type ProfileRow, profileTables } from './formats/neuron-profile/tables.ts';
+export { writeNeuronProfile } from './formats/neuron-profile.ts';
 export { type Counter, type Slice, type Timeline, type Track, writePerfetto } from './formats/perfetto.ts';
+export { profileTimeline } from './formats/profile-timeline.ts';
 export { parseScheduleJson } from './formats/schedule-json.ts';
 export { alternativeNames, chooseAlternatives } from './hardware/alternatives.ts';
 export {
@@ -245,6 +260,7 @@ export { kindCounts, layerCount } from './models/spec.ts';
 export * from './replay.ts';
 export { chipsReport, entryReport, modelsReport, systemsReport } from './report/catalogue.ts';
 export { collectiveReport } from './report/collective.ts';
+export { inferReport } from './report/infer.ts';
 export { kernelReport } from './report/kernel.ts';
 export { significant } from './report/numbers.ts';
 export { runReport } from './report/run.ts';
@@ -270,6 +286,27 @@ export {
   type TimedCollective,
   timeCollective,
 } from './workloads/collective.ts';
+export {
+  decodeStep,
+  evaluateInference,
+  type InferenceClocks,
+  type InferenceTime,
+  inferenceClocks,
+  prefill,
+} from './workloads/inference/evaluate.ts';
+export type { StepBreakdown } from './workloads/inference/graph-time.ts';
+export { type InferenceResult, infer, inferencePlanMemory } from './workloads/inference/infer.ts';
+export {
+  type CompiledShapes,
+  type InferenceOptions,
+  type InferencePlan,
+  inferencePlan,
+  planRanks,
+  type Speculation,
+} from './workloads/inference/plan.ts';
+export { tokensPerStep } from './workloads/inference/speculation.ts';
+export { StepClock, type StepTime } from './workloads/inference/steps.ts';
+export { type InferenceTables, inferenceTables } from './workloads/inference/tables.ts';
 export {
   type KernelOptions,
   type KernelResult,
