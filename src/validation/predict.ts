@@ -4,6 +4,7 @@
  * Adding a kind of measurement is a function from its question to a `Predict`, and a line in `predictor`.
  */
 import type { Constants } from '../hardware/fitted.ts';
+import { collectivePredictor } from './collective.ts';
 import { inferencePredictor } from './inference.ts';
 import { kernelPredictor } from './kernel.ts';
 import { type Measurement, type Question, questionOf } from './measurement.ts';
@@ -18,6 +19,8 @@ function predictor(question: Question): Predict {
   switch (question.kind) {
     case 'kernel':
       return kernelPredictor(question);
+    case 'collective':
+      return collectivePredictor(question);
     case 'inference':
       return inferencePredictor(question);
     default:
