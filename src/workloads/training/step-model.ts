@@ -321,7 +321,12 @@ export class StepModel {
       work.pair[stage] = isDual ? Math.max(compute, communication, forward, backward) : 0;
     }
     const pipeline = pipelineTime(
-      { schedule: interleave === 1 && plan.schedule === 'interleaved' ? '1f1b' : plan.schedule, devices: pp, chunks, microBatches: plan.microBatches },
+      {
+        schedule: interleave === 1 && plan.schedule === 'interleaved' ? '1f1b' : plan.schedule,
+        devices: pp,
+        chunks,
+        microBatches: plan.microBatches,
+      },
       work,
     );
 
@@ -367,7 +372,9 @@ export class StepModel {
       }
       slowest = Math.max(slowest, forward + backward);
       const own =
-        zero >= 1 ? dense / (plan.dp * plan.cp) + (experts * plan.ep * plan.expertTp) / (plan.tp * plan.cp * plan.dp) : dense + experts;
+        zero >= 1
+          ? dense / (plan.dp * plan.cp) + (experts * plan.ep * plan.expertTp) / (plan.tp * plan.cp * plan.dp)
+          : dense + experts;
       mostParameters = Math.max(mostParameters, own);
       let exposed = 0;
       if (overlap === 'sequential' && zero < 2) {
