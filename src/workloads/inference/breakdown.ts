@@ -17,14 +17,14 @@ export interface StepBreakdown {
   host: Seconds;
 }
 
-export const BREAKDOWN_KEYS = [
+export const BREAKDOWN_KEYS: readonly (keyof StepBreakdown)[] = [
   'matmul',
   'attention',
   'elementwise',
   'synchronise',
   'communication',
   'host',
-] as const satisfies readonly (keyof StepBreakdown)[];
+];
 
 export function emptyBreakdown(): StepBreakdown {
   return { matmul: 0, attention: 0, elementwise: 0, synchronise: 0, communication: 0, host: 0 };
