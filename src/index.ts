@@ -286,6 +286,7 @@ export {
   type TimedCollective,
   timeCollective,
 } from './workloads/collective.ts';
+export type { StepBreakdown } from './workloads/inference/breakdown.ts';
 export {
   decodeStep,
   evaluateInference,
@@ -294,7 +295,6 @@ export {
   inferenceClocks,
   prefill,
 } from './workloads/inference/evaluate.ts';
-export type { StepBreakdown } from './workloads/inference/graph-time.ts';
 export { type InferenceResult, infer, inferencePlanMemory } from './workloads/inference/infer.ts';
 export {
   type CompiledShapes,
@@ -306,7 +306,19 @@ export {
 } from './workloads/inference/plan.ts';
 export { tokensPerStep } from './workloads/inference/speculation.ts';
 export { StepClock, type StepTime } from './workloads/inference/steps.ts';
-export { type InferenceTables, inferenceTables } from './workloads/inference/tables.ts';
+export {
+  type InferenceTables,
+  inferenceTables,
+  type MachineClocks,
+  machineClocks,
+} from './workloads/inference/tables.ts';
+export {
+  type KernelOptions,
+  type KernelResult,
+  OPERAND_FORMATS,
+  parseOperandFormat,
+  runKernel,
+} from './workloads/kernel.ts';
 export {
   type KernelOptions,
   type KernelResult,
