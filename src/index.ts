@@ -73,10 +73,6 @@ export type {
   OperatorCost,
   OperatorName,
 } from './core/operator-case.ts';
-export { type NumericOptions, runProgram } from './core/numeric.ts';
-export { type RunProgramOptions, runProgram } from './core/numeric.ts';
-export { type Operator, type OperatorKind, operatorFlops } from './core/operator.ts';
-export type { Implementation, OperandFormat, OperatorCase, OperatorClock, OperatorName } from './core/operator-case.ts';
 export { type OperatorDetail, operatorClock, timeOperator } from './core/operator-clock.ts';
 export { DIMENSION_NAMES, OPERATOR_NAMES, operatorDims } from './core/operator-dims.ts';
 export { operatorProgram } from './core/operator-program.ts';
@@ -249,8 +245,8 @@ export { kindCounts, layerCount } from './models/spec.ts';
 export * from './replay.ts';
 export { chipsReport, entryReport, modelsReport, systemsReport } from './report/catalogue.ts';
 export { collectiveReport } from './report/collective.ts';
-export { kernelReport } from './report/kernel.ts';
 export { inferReport } from './report/infer.ts';
+export { kernelReport } from './report/kernel.ts';
 export { significant } from './report/numbers.ts';
 export { runReport } from './report/run.ts';
 export { type Column, table } from './report/table.ts';
@@ -276,13 +272,6 @@ export {
   timeCollective,
 } from './workloads/collective.ts';
 export {
-  type KernelOptions,
-  type KernelResult,
-  OPERAND_FORMATS,
-  parseOperandFormat,
-  runKernel,
-} from './workloads/kernel.ts';
-export {
   decodeStep,
   evaluateInference,
   type InferenceClocks,
@@ -303,6 +292,13 @@ export {
 export { tokensPerStep } from './workloads/inference/speculation.ts';
 export { StepClock, type StepTime } from './workloads/inference/steps.ts';
 export { type InferenceTables, inferenceTables } from './workloads/inference/tables.ts';
+export {
+  type KernelOptions,
+  type KernelResult,
+  OPERAND_FORMATS,
+  parseOperandFormat,
+  runKernel,
+} from './workloads/kernel.ts';
 export {
   type BreakdownRow,
   errorBound,

@@ -7,7 +7,6 @@
  */
 import { expectInteger } from '../base/errors.ts';
 import { findSystem } from '../hardware/catalog.ts';
-import type { Constants } from '../hardware/fitted.ts';
 import type { SystemSpec } from '../hardware/spec.ts';
 import { createCluster } from '../machine/cluster.ts';
 import { formatsOf } from '../models/formats.ts';

@@ -23,31 +23,28 @@ import type { Software } from '../../models/graph.ts';
 export interface ProgramTimes {
   /** An operator as a part of a program. */
   readonly operator: (operator: OperatorCase) => Seconds;
-  /** Between two operators: the cores of the rank exchange their parts. */
+  /** After each operator: the cores of the rank exchange their parts. */
   readonly synchronise: Seconds;
   /** The host's part of a step, and of each sequence in it. */
   readonly hostStep: Seconds;
   readonly hostSequence: Seconds;
 }
 
-export interface InferenceTables {
+/** The clocks of a machine. */
+export interface MachineClocks {
   readonly cluster: Cluster;
   readonly collectives: CollectiveClock;
-  /** For one rank while `ranks` ranks of its chip do the same. */
+  /** Of one rank while `ranks` ranks of its chip do the same. */
+  readonly operators: (ranks: number) => OperatorClock;
+}
+
+export interface InferenceTables extends Omit<MachineClocks, 'operators'> {
   readonly programs: (software: Software, ranks: number) => ProgramTimes;
 }
 
-/** Names of the fitted constants that are read here and nowhere else. */
-export const INFERENCE_CONSTANTS: readonly string[] = [
-  'neuronCoreSync',
-  'neuronHostStep',
-  'neuronHostSequence',
-  'neuronCompiledEfficiency',
-];
-
-export function inferenceTables(cluster: Cluster, constants: Constants = fittedConstants()): InferenceTables {
+export function machineClocks(cluster: Cluster, constants: Constants = fittedConstants()): MachineClocks {
   const clocks = new Map<number, OperatorClock>();
-  const clockOf = (ranks: number): OperatorClock => {
+  const operators = (ranks: number): OperatorClock => {
     let clock = clocks.get(ranks);
     if (clock === undefined) {
       clock = rankClock(cluster, ranks, constants);
@@ -55,16 +52,28 @@ export function inferenceTables(cluster: Cluster, constants: Constants = fittedC
     }
     return clock;
   };
-  return {
-    cluster,
-    collectives: collectiveClock(cluster, constants),
-    programs: (software, ranks) => programTimes(cluster, software, clockOf(ranks), constants),
-  };
+  return { cluster, collectives: collectiveClock(cluster, constants), operators };
 }
 
-/** As `inferenceTables`, with other values of `INFERENCE_CONSTANTS` and the times of `tables`. */
-export function withConstants(tables: InferenceTables, constants: Constants): InferenceTables {
-  return tables;
+/** Ranks of a chip share its memory: they are timed as copies of one problem on all of their cores. */
+function rankClock({ system, rank, lnc }: Cluster, ranks: number, constants: Constants): OperatorClock {
+  const { chip } = system;
+  if (chip.cores === null) return operatorClock(chip, 1, constants);
+  const clock = operatorClock(chip, rank === 'chip' ? chip.cores : lnc * ranks, constants);
+  return ranks === 1 ? clock : (operator) => clock({ ...operator, copies: ranks });
+}
+
+/** @param clocks what is read of `constants` beside them is the software's overheads */
+export function inferenceTables(
+  cluster: Cluster,
+  constants: Constants = fittedConstants(),
+  clocks: MachineClocks = machineClocks(cluster, constants),
+): InferenceTables {
+  return {
+    cluster,
+    collectives: clocks.collectives,
+    programs: (software, ranks) => programTimes(cluster, software, clocks.operators(ranks), constants),
+  };
 }
 
 function programTimes(
@@ -81,21 +90,16 @@ function programTimes(
   const isOneCore = (rank === 'chip' ? cores : lnc) === 1;
   return {
     operator(operator) {
-      const { DMA = 0, ...engines } = clock(operator).busy;
+      const { busy } = clock(operator);
       let busiest = 0;
-      for (const engine in engines) busiest = Math.max(busiest, engines[engine]!);
-      return Math.max(DMA, busiest / efficiency);
+      for (const engine in busy) {
+        const time = busy[engine]!;
+        busiest = Math.max(busiest, engine === 'DMA' ? time : time / efficiency);
+      }
+      return busiest;
     },
     synchronise: isOneCore || software === 'megakernel' ? 0 : constants.neuronCoreSync!,
     hostStep: constants.neuronHostStep!,
     hostSequence: constants.neuronHostSequence!,
   };
-}
-
-/** Ranks of a chip share its memory: they are timed as copies of one problem on all of their cores. */
-function rankClock({ system, rank, lnc }: Cluster, ranks: number, constants: Constants): OperatorClock {
-  const { chip } = system;
-  if (chip.cores === null) return operatorClock(chip, 1, constants);
-  const clock = operatorClock(chip, rank === 'chip' ? chip.cores : lnc * ranks, constants);
-  return ranks === 1 ? clock : (operator) => clock({ ...operator, copies: ranks });
 }

@@ -141,7 +141,11 @@ export function runPipeline(order: PipelineOrder, times: StageTimes): PipelineRu
   }
   const stuck = order.passes.findIndex((passes, device) => next[device]! < passes.length);
   if (stuck >= 0) {
-    throw new ModelError('PROGRAM', 'order', `expected an order without circles, got one that stops on device ${stuck}`);
+    throw new ModelError(
+      'PROGRAM',
+      'order',
+      `expected an order without circles, got one that stops on device ${stuck}`,
+    );
   }
   return { time: free.reduce((latest, end) => Math.max(latest, end), 0), passes: timed, busy: [...busy] };
 }

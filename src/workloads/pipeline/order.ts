@@ -74,7 +74,9 @@ function passesOf(shape: PipelineShape): Pass[][] {
   const each = (of: (device: number) => Pass[]) => Array.from({ length: devices }, (_, device) => of(device));
   switch (schedule) {
     case 'gpipe':
-      return each((stage) => alternating(microBatches, microBatches, (kind, microBatch) => ({ kind, stage, microBatch })));
+      return each((stage) =>
+        alternating(microBatches, microBatches, (kind, microBatch) => ({ kind, stage, microBatch })),
+      );
     case '1f1b':
       return each((stage) =>
         alternating(devices - stage - 1, microBatches, (kind, microBatch) => ({ kind, stage, microBatch })),
