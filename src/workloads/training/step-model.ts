@@ -38,7 +38,8 @@ import { rankEdgeParameters } from '../../models/shard.ts';
 import { layerCount } from '../../models/spec.ts';
 import { type PipelineWork, pipelineTime, pipelineWork } from '../pipeline/closed-form.ts';
 import { CostCurve } from './curve.ts';
-import { type GraphTime, graphTime } from './graph-time.ts';
+import type { StageTimes } from '../pipeline/engine.ts';
+import { type ByDimension, DIMENSIONS, type GraphTime, graphTime } from './graph-time.ts';
 import { itemClock, operatorTime } from './part-clock.ts';
 import { PLACEMENTS, replicaGroups, strideOf } from './placement.ts';
 import type { StepCost, StepPlan, TrainingSetup } from './setup.ts';
@@ -369,14 +370,53 @@ export class StepModel {
     }
   }
 
-  /** Writes the cost of `plan` into `out`. The plan is taken to be possible: see `checkPlan`. */
+  /** Times of the virtual stages of a plan, as the event engine takes them. */
+  stageTimes(plan: StepPlan): StageTimes {
+    const table = this.#cut(plan);
+    const stages = stagesOf(plan);
+    const work = this.#fillWork(plan, table, this.parts(plan, table), this.#exchangesOf(table, plan), stages);
+    const { forward, backward, input, weight, pair, hop } = work;
+    const copy = (times: Float64Array) => times.slice(0, stages);
+    return {
+      forward: copy(forward),
+      backward: copy(backward),
+      input: copy(input),
+      weight: copy(weight),
+      pair: copy(pair),
+      hop,
+    };
+  }
+
+  /** Forward and backward pass of one micro-batch on the slowest device: computing, and exposed collectives of the layers. */
+  slowestDevice(plan: StepPlan): { readonly compute: Seconds; readonly exposed: ByDimension } {
+    const parts = this.parts(plan);
+    const stages = stagesOf(plan);
+    const devices = Array.from({ length: plan.pp }, (_, device) => {
+      const exposed = { tp: 0, ep: 0, etp: 0, cp: 0, dp: 0, edp: 0, pp: 0 };
+      let time = 0;
+      for (let stage = device; stage < stages; stage += plan.pp) {
+        for (let part = 0; part < this.#kinds + 2; part++) {
+          const count = this.#count(part, stage, stages);
+          for (const graph of [parts.forward[part]!, parts.backward[part]!]) {
+            time += count * graph.time;
+            for (const dimension of DIMENSIONS) exposed[dimension] += count * graph.exposed[dimension];
+          }
+        }
+      }
+      const waiting = DIMENSIONS.reduce((sum, dimension) => sum + exposed[dimension], 0);
+      return { time, compute: time - waiting, exposed };
+    });
+    return devices.reduce((slowest, device) => (device.time > slowest.time ? device : slowest));
+  }
+
+  /** Writes the cost of `plan` into `out`. The plan is taken to be possible: see `whyNotPossible`. */
   evaluate(plan: StepPlan, out: StepCost): void {
     const { cluster, constants } = this.setup;
     const { pp, zero, microBatches, schedule } = plan;
     const table = this.#cut(plan);
     const over = this.#exchangesOf(table, plan);
     const isDual = schedule === 'dualpipe' && pp > 1;
-    const stages = isDual ? pp : pp * plan.interleave;
+    const stages = stagesOf(plan);
     const work = this.#fillWork(plan, table, this.parts(plan, table), over, stages);
     const pipeline = pipelineTime(schedule, pp, stages / pp, microBatches, work);
 
@@ -416,6 +456,11 @@ function rankClock({ cluster, constants }: TrainingSetup): OperatorClock {
   const { chip } = cluster.system;
   const cores = chip.cores === null ? 1 : cluster.rank === 'chip' ? chip.cores : cluster.lnc;
   return operatorClock(chip, cores, constants);
+}
+
+/** Virtual stages. */
+function stagesOf({ pp, interleave }: StepPlan): number {
+  return pp * interleave;
 }
 
 /** Ranks that hold the same experts. */
