@@ -24,7 +24,11 @@ import type { StepPlan, TrainingSetup } from './setup.ts';
 const PRODUCTS: readonly string[] = ['matmul', 'batched-matmul', 'attention'];
 
 /** Time of an operator in the training software. */
-export function operatorTime({ cluster, constants }: TrainingSetup, clock: OperatorClock, operator: OperatorCase): Seconds {
+export function operatorTime(
+  { cluster, constants }: TrainingSetup,
+  clock: OperatorClock,
+  operator: OperatorCase,
+): Seconds {
   const { time, busy } = clock(operator);
   if (cluster.system.chip.cores === null) {
     return PRODUCTS.includes(operator.op) ? time / constants.gpuSustained! : time * constants.gpuPointwiseKernels!;
@@ -54,7 +58,9 @@ export function itemClock(
       if (item.dimension !== 'ep' || item.collective !== 'all-to-all' || kind?.mlp.kind !== 'moe') {
         return item.repeat * time;
       }
-      return item.repeat * Math.min(time, nodeByNode(setup, collectives, groupOf(item, plan), item.bytes, kind.mlp.topK));
+      return (
+        item.repeat * Math.min(time, nodeByNode(setup, collectives, groupOf(item, plan), item.bytes, kind.mlp.topK))
+      );
     },
   };
 }

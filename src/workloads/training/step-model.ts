@@ -37,8 +37,8 @@ import { layerParameters } from '../../models/parameters.ts';
 import { rankEdgeParameters } from '../../models/shard.ts';
 import { layerCount } from '../../models/spec.ts';
 import { type PipelineWork, pipelineTime, pipelineWork } from '../pipeline/closed-form.ts';
-import { CostCurve } from './curve.ts';
 import type { StageTimes } from '../pipeline/engine.ts';
+import { CostCurve } from './curve.ts';
 import { type ByDimension, DIMENSIONS, type GraphTime, graphTime } from './graph-time.ts';
 import { itemClock, operatorTime } from './part-clock.ts';
 import { PLACEMENTS, replicaGroups, strideOf } from './placement.ts';
@@ -253,7 +253,9 @@ export class StepModel {
     }
     const ways = inner!.ranks;
     const both = (far: Collective, ...near: readonly Collective[]) =>
-      new CostCurve((bytes) => one(far, outer, bytes / ways) + near.reduce((sum, part) => sum + one(part, inner, bytes), 0));
+      new CostCurve(
+        (bytes) => one(far, outer, bytes / ways) + near.reduce((sum, part) => sum + one(part, inner, bytes), 0),
+      );
     return {
       allReduce: both('all-reduce', 'reduce-scatter', 'all-gather'),
       reduceScatter: both('reduce-scatter', 'reduce-scatter'),
@@ -276,7 +278,9 @@ export class StepModel {
     if (zero === 0) {
       return over.dense.allReduce.time(dense[part]! * bytes) + over.experts.allReduce.time(experts[part]! * bytes);
     }
-    return over.dense.reduceScatter.time(dense[part]! * bytes) + over.experts.reduceScatter.time(experts[part]! * bytes);
+    return (
+      over.dense.reduceScatter.time(dense[part]! * bytes) + over.experts.reduceScatter.time(experts[part]! * bytes)
+    );
   }
 
   #gatherTime({ dense, experts }: CutTable, over: PartExchanges, part: number): Seconds {

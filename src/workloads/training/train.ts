@@ -5,8 +5,10 @@ import type { ChipSpec, PeakFormat } from '../../hardware/spec.ts';
 import { modelFlops } from '../../models/flops.ts';
 import { checkMemory } from '../../models/memory.ts';
 import { type Economics, economics } from '../economics.ts';
+import { type PipelineRun, runPipeline } from '../pipeline/engine.ts';
+import { pipelineOrder } from '../pipeline/order.ts';
 import { type PlanOptions, rankCapacity, stepPlan, type TrainingJobOptions, trainingSetup } from './options.ts';
-import { emptyCost, type StepPlan, type TrainingSetup } from './setup.ts';
+import { emptyCost, type StepPlan } from './setup.ts';
 import { StepModel } from './step-model.ts';
 
 /** Times add up to the step's. Collectives count as far as they are not hidden. */
@@ -83,6 +85,22 @@ export function trainStep(job: TrainingJobOptions, options: PlanOptions = {}): T
   const setup = trainingSetup(job);
   const plan = stepPlan(setup, options);
   return describeStep(new StepModel(setup), plan);
+}
+
+/** Passes that are run to draw a pipeline: more micro-batches look the same. */
+const DRAWN_PASSES = 1 << 16;
+
+/**
+ * The events of a step's pipeline, of at most 2^16 passes: the first micro-batches.
+ * @throws RangeError or TypeError for a wrong option
+ */
+export function pipelineRun(job: TrainingJobOptions, options: PlanOptions = {}): PipelineRun {
+  const setup = trainingSetup(job);
+  const plan = stepPlan(setup, options);
+  const { pp, interleave, schedule, microBatches } = plan;
+  const rounds = Math.max(4, Math.floor(DRAWN_PASSES / (3 * pp * pp * interleave)));
+  const shape = { schedule, devices: pp, chunks: interleave, microBatches: Math.min(microBatches, rounds * pp) };
+  return runPipeline(pipelineOrder(shape), new StepModel(setup).stageTimes(plan));
 }
 
 /** The result for a plan that is possible. */
