@@ -263,8 +263,11 @@ export { collectiveReport } from './report/collective.ts';
 export { inferReport } from './report/infer.ts';
 export { kernelReport } from './report/kernel.ts';
 export { significant } from './report/numbers.ts';
+// Training: pipelines, one step, and the search of plans.
+export { pipelineSvg, pipelineText, pipelineTimeline } from './report/pipeline.ts';
 export { runReport } from './report/run.ts';
 export { type Column, table } from './report/table.ts';
+export { planText, trainReport } from './report/train.ts';
 export { validationReport } from './report/validate.ts';
 export { type CalibrateOptions, type Calibration, calibrate } from './validation/calibrate.ts';
 export type * from './validation/measurement.ts';
@@ -326,6 +329,16 @@ export {
   parseOperandFormat,
   runKernel,
 } from './workloads/kernel.ts';
+export { type PipelineWork, pipelineTime, pipelineWork } from './workloads/pipeline/closed-form.ts';
+export {
+  makespan,
+  type PipelineRun,
+  runPipeline,
+  type StageTimes,
+  type TimedPass,
+} from './workloads/pipeline/engine.ts';
+export { type PipelineOrder, type PipelineShape, pipelineOrder } from './workloads/pipeline/order.ts';
+export { BACKWARD, FORWARD, INPUT, type Pass, WEIGHT } from './workloads/pipeline/pass.ts';
 export {
   type BreakdownRow,
   errorBound,
@@ -334,3 +347,19 @@ export {
   type RunResult,
   runLayer,
 } from './workloads/run.ts';
+export {
+  type PlanOptions,
+  stepPlan,
+  type TrainingJobOptions,
+  trainingSetup,
+} from './workloads/training/options.ts';
+export { PLACEMENTS, type Placement } from './workloads/training/placement.ts';
+export {
+  emptyCost,
+  type Overlap,
+  type StepCost,
+  type StepPlan,
+  type TrainingSetup,
+} from './workloads/training/setup.ts';
+export { StepModel } from './workloads/training/step-model.ts';
+export { pipelineRun, type TrainingResult, trainStep } from './workloads/training/train.ts';
