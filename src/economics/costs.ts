@@ -10,8 +10,8 @@
  */
 import type { Dollars, Seconds } from '../base/units.ts';
 import type { ChipSpec, PeakFormat, SystemSpec } from '../hardware/spec.ts';
-import type { ModelSpec } from '../models/spec.ts';
 import { parameterCounts } from '../models/parameters.ts';
+import type { ModelSpec } from '../models/spec.ts';
 import { expectFinite } from './expect.ts';
 import type { ChipPrice } from './prices.ts';
 

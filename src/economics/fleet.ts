@@ -73,7 +73,8 @@ function fleetChips(system: SystemSpec, target: FleetTarget, options: FleetOptio
       return Math.floor(expectFinite('budget', target.usd, { above: 0 }) / (price.usdPerChipHour * hours));
     }
     case 'load':
-      if (tokensPerSecondPerChip === null || tokensPerSecondPerChip === 0) throw unknown(system, 'throughput', '--model');
+      if (tokensPerSecondPerChip === null || tokensPerSecondPerChip === 0)
+        throw unknown(system, 'throughput', '--model');
       return Math.ceil(expectFinite('load', target.tokensPerSecond, { above: 0 }) / tokensPerSecondPerChip);
   }
 }
