@@ -165,7 +165,13 @@ export {
   type ReliabilityProfile,
   reliabilityProfiles,
 } from './economics/reliability.ts';
-export { bestServing, type ServingOptions, type ServingPoint } from './economics/serving.ts';
+export {
+  bestServing,
+  type ServingOptions,
+  type ServingPoint,
+  servingRows,
+  servingWithin,
+} from './economics/serving.ts';
 export {
   type ClusterClasses,
   clusterClasses,

@@ -4,7 +4,7 @@
  */
 import { chipPower, JOULES_PER_MWH } from '../../economics/power.ts';
 import { chipPrice } from '../../economics/prices.ts';
-import { bestServing, type ServingPoint } from '../../economics/serving.ts';
+import { type ServingPoint, servingRows, servingWithin } from '../../economics/serving.ts';
 import type { SystemSpec } from '../../hardware/spec.ts';
 import { formatsOf } from '../../models/formats.ts';
 import type { Formats } from '../../models/graph.ts';
@@ -12,23 +12,37 @@ import { PRICES_AT } from './capacity.ts';
 import { type ClaimModel, given, type Scenario } from './claim.ts';
 import type { World } from './world.ts';
 
-/** Points found, by chip data, model and limit: prices and powers change nothing in them. */
-const found = new WeakMap<object, Map<string, ServingPoint | null>>();
+/** No service takes longer for a token: the points up to it serve every limit. */
+const SLOWEST = 0.1;
+/** Points found, by what they rest on: prices and powers change nothing in them. */
+const found = new Map<string, readonly (readonly ServingPoint[])[]>();
 
-function serving(world: World, system: SystemSpec, model: string, formats: Formats, scenario: Scenario) {
-  const tpot = given(scenario, 'tpotMs') / 1e3;
-  const key = JSON.stringify([model, formats, system.chips, system.chip.peak, system.chip.memory, scenario]);
-  const known = found.get(formats) ?? new Map<string, ServingPoint | null>();
-  found.set(formats, known);
-  const id = `${system.id} ${key}`;
-  if (!known.has(id)) {
-    const [input, output] = [given(scenario, 'inputTokens'), given(scenario, 'outputTokens')];
-    known.set(
-      id,
-      bestServing(system, { model: world.model(model), formats, input, output, tpot, software: 'megakernel' }),
-    );
+/** The best point of a system within a limit, that of the scenario if left out. */
+function serving(
+  world: World,
+  system: SystemSpec,
+  model: string,
+  formats: Formats,
+  scenario: Scenario,
+  tpotMs: number = given(scenario, 'tpotMs'),
+): ServingPoint | null {
+  const [input, output] = [given(scenario, 'inputTokens'), given(scenario, 'outputTokens')];
+  const { chip, chips, id } = system;
+  const key = JSON.stringify([id, model, formats, chips, chip.peak, chip.memory, input, output]);
+  let rows = found.get(key);
+  if (rows === undefined) {
+    const options = {
+      model: world.model(model),
+      formats,
+      input,
+      output,
+      tpot: SLOWEST,
+      software: 'megakernel',
+    } as const;
+    rows = servingRows(system, options);
+    found.set(key, rows);
   }
-  return known.get(id) ?? null;
+  return servingWithin(rows, tpotMs / 1e3);
 }
 
 const BF16 = formatsOf('bf16');
@@ -42,14 +56,18 @@ const efficiency: ClaimModel = {
     'tokens per MWh of the machines, gpt-oss-120b decoded within one limit on the time per token: MXFP4 on the Trn3 Gen2 UltraServer / BF16 on the Trn2 UltraServer',
   inputs: ['systems/trn2-ultraserver/power', 'systems/trn3-ultraserver-gen2/power'],
   compute: (world, scenario) => {
-    const perMwh = (id: string, formats: Formats) => {
+    const perMwh = (id: string, formats: Formats, tpotMs?: number) => {
       const system = world.system(id);
-      const point = serving(world, system, 'gpt-oss-120b', formats, scenario);
+      const point = serving(world, system, 'gpt-oss-120b', formats, scenario, tpotMs);
       const watts = chipPower(system, { site: world.site }).system;
       return { point, tokens: ((point?.tokensPerSecondPerChip ?? 0) / watts) * JOULES_PER_MWH, watts };
     };
     const old = perMwh('trn2-ultraserver', BF16);
     const new_ = perMwh('trn3-ultraserver-gen2', MXFP4);
+    const limits = [10, 15, 20, 30, 50, 100].map((ms) => {
+      const ratio = perMwh('trn3-ultraserver-gen2', MXFP4, ms).tokens / perMwh('trn2-ultraserver', BF16, ms).tokens;
+      return [`within${ms}Ms`, Number.isFinite(ratio) ? ratio : 'Trainium2 cannot'];
+    });
     const [trn2, trn3] = [world.chip('trn2'), world.chip('trn3')];
     const perWatt = (rate: (chip: typeof trn2) => number) =>
       rate(trn3) / trn3.power.tdp! / (rate(trn2) / trn2.power.tdp!);
@@ -61,6 +79,7 @@ const efficiency: ClaimModel = {
         trn3TokensPerMWh: new_.tokens,
         trn2TokensPerSPerChip: old.point?.tokensPerSecondPerChip ?? 'none within the limit',
         trn3TokensPerSPerChip: new_.point?.tokensPerSecondPerChip ?? 'none within the limit',
+        ...Object.fromEntries(limits),
         peakFp8PerW: perWatt(({ peak }) => peak.fp8!),
         bandwidthPerW: perWatt(({ memory }) => memory.bandwidth!),
         weightStreamPerW: perWatt(({ memory }) => memory.bandwidth!) * (16 / 4.25),
