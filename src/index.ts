@@ -23,8 +23,8 @@ export { circularPairs, stridedGroups } from './collectives/groups.ts';
 export {
   type CollectiveRunOptions,
   executeNumeric,
-  type NumericOptions,
   type Reduction,
+  type ReductionOptions,
   runCollective,
 } from './collectives/numeric.ts';
 export { type CollectiveDefinition, referenceOutputs } from './collectives/reference.ts';
@@ -55,24 +55,24 @@ export {
 } from './core/access.ts';
 export { clockProgram, type Interval, type ProgramOptions, type ProgramTime } from './core/clock.ts';
 export {
+  type ActivationFunction,
+  type AluOperator,
+  type Attributes,
   ENGINES,
   type Engine,
-  type OperatorCost,
-  operatorCost,
-  type RankEngines,
-  rankEngines,
-} from './core/engines.ts';
-export type {
-  ActivationFunction,
-  AluOperator,
-  Attributes,
-  Instruction,
-  InstructionOf,
-  Opcode,
+  type Instruction,
+  type InstructionOf,
+  type Opcode,
 } from './core/instructions.ts';
-export { type NumericOptions as ProgramNumericOptions, runProgram } from './core/numeric.ts';
-export { type Operator, type OperatorKind, operatorFlops } from './core/operator.ts';
-export type { Implementation, OperandFormat, OperatorCase, OperatorClock, OperatorName } from './core/operator-case.ts';
+export { type RunProgramOptions, runProgram } from './core/numeric.ts';
+export type {
+  Implementation,
+  OperandFormat,
+  OperatorCase,
+  OperatorClock,
+  OperatorCost,
+  OperatorName,
+} from './core/operator-case.ts';
 export { type OperatorDetail, operatorClock, timeOperator } from './core/operator-clock.ts';
 export { DIMENSION_NAMES, OPERATOR_NAMES, operatorDims } from './core/operator-dims.ts';
 export { operatorProgram } from './core/operator-program.ts';
@@ -172,6 +172,12 @@ export {
   servingRows,
   servingWithin,
 } from './economics/serving.ts';
+  type EngineStream,
+  interleave,
+  type SemaphoreSignal,
+  type SemaphoreWait,
+  type StreamStep,
+} from './core/streams.ts';
 export {
   type ClusterClasses,
   clusterClasses,

@@ -13,9 +13,9 @@ import {
   HbmView,
   Index,
   matmul,
-  type NumericOptions,
   type ProgramBuilder,
   quantizeMx,
+  type RunProgramOptions,
   runProgram,
   type Tensor,
   tileProgram,
@@ -42,7 +42,7 @@ function onTile(
   inputs: Readonly<Record<string, Tensor>>,
   outputs: Readonly<Record<string, readonly [DType, number, number]>>,
   write: (nc: ProgramBuilder, tiles: Record<string, ReturnType<ProgramBuilder['sbuf']>>) => void,
-  { chip = 'trn3', ...options }: NumericOptions & { readonly chip?: 'trn1' | 'trn2' | 'trn3' } = {},
+  { chip = 'trn3', ...options }: RunProgramOptions & { readonly chip?: 'trn1' | 'trn2' | 'trn3' } = {},
 ): Record<string, Float32Array> {
   const program = tileProgram('test', core(chip), (nc) => {
     const tiles: Record<string, ReturnType<ProgramBuilder['sbuf']>> = {};
@@ -287,7 +287,7 @@ function onTensorE(
   chip: 'trn1' | 'trn2' | 'trn3',
   a: Tensor,
   b: Tensor,
-  options: NumericOptions & { readonly mode?: 'normal' | 'double-row'; readonly psum?: DType } = {},
+  options: RunProgramOptions & { readonly mode?: 'normal' | 'double-row'; readonly psum?: DType } = {},
 ): Float32Array {
   const { mode = 'normal', psum = 'f32' } = options;
   const packing = mode === 'normal' ? 1 : 2;

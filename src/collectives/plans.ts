@@ -31,8 +31,13 @@ export interface Plan {
   /** Whether a switch adds on the way. */
   readonly usesSwitch: boolean;
   readonly phases: readonly PlanPhase[];
-  /** What runs inside nodes, one list for each kind of node, and between them; either may be empty. */
-  readonly inside: readonly (readonly Round[])[];
+  /**
+   * What runs inside nodes: of the first kind of node, and of every kind, which is measured when first asked for. Empty where
+   * a node has one rank of the group.
+   */
+  readonly inside: readonly Round[];
+  readonly insides: () => readonly (readonly Round[])[];
+  /** What runs between nodes; empty in one node. */
   readonly between: readonly Round[];
 }
 
@@ -44,6 +49,7 @@ const NOTHING: Plan = {
   usesSwitch: false,
   phases: [],
   inside: [],
+  insides: () => [],
   between: [],
 };
 const INTER: readonly InterAlgorithm[] = ['ring', 'rdh', 'mesh', 'binomial-tree'];
@@ -91,6 +97,9 @@ function insidePlan(
 ): Plan {
   const { name, algorithm, elements } = candidate;
   const measured = parts.map((part) => candidate.schedule(part));
+  const measure = (groups: readonly Int32Array[]): Round[] =>
+    measured.flatMap((schedule) => measureRounds(schedule, groups, 1 / elements, wires));
+  const inside = measure(places[0]!);
   return {
     name,
     algorithm,
@@ -100,9 +109,8 @@ function insidePlan(
       level: 'inside',
       clocks: once(() => places.map((groups) => new PhaseClock(schedule, groups, 1 / elements, wires))),
     })),
-    inside: places.map((groups) =>
-      measured.flatMap((schedule) => measureRounds(schedule, groups, 1 / elements, wires)),
-    ),
+    inside,
+    insides: once(() => [inside, ...places.slice(1).map(measure)]),
     between: [],
   };
 }
@@ -146,6 +154,7 @@ function hierarchicalPlans(
       usesSwitch: inside.usesSwitch,
       phases: [...inside.phases, { level: 'between', clocks }],
       inside: inside.inside,
+      insides: inside.insides,
       between,
     }));
   });

@@ -86,20 +86,32 @@ export function timeOperator(
   };
 }
 
-function programmableCore({ id, core }: ChipSpec): CoreSpec {
-  if (core === null)
-    throw new ModelError('UNSUPPORTED', id, 'expected a chip whose NeuronCores are published, got none');
+/**
+ * The core of a chip, if all that time is charged to is published.
+ * @throws ModelError (UNSUPPORTED) that names what is missing
+ */
+export function programmableCore({ id, core, cores, memory }: ChipSpec): CoreSpec {
+  const missing =
+    core === null || cores === null
+      ? 'NeuronCore clock'
+      : [
+          core.tensor === null && 'TensorE clock',
+          core.vector === null && 'VectorE clock',
+          core.scalar === null && 'ScalarE clock',
+          core.dma === null && 'DMA bandwidth',
+          memory.bandwidth === null && 'HBM bandwidth',
+        ].find((name) => name !== false);
+  if (core === null || missing !== undefined) {
+    throw new ModelError('UNSUPPORTED', id, `expected a chip with a published ${missing} to charge time to, got none`);
+  }
   return core;
 }
 
 /** Bandwidth of one core: what its DMA engines take, or its share of the stack when the cores before it share that. */
-function hbmShare({ memory, cores, core, id }: ChipSpec, used: number, constants: Constants): BytesPerSecond {
-  if (memory.bandwidth === null || core!.dma === null) {
-    throw new ModelError('UNSUPPORTED', id, 'expected a published HBM and DMA bandwidth, got none');
-  }
+function hbmShare({ memory, cores, core }: ChipSpec, used: number, constants: Constants): BytesPerSecond {
   const stacks = memory.stacks ?? cores!;
   const onStack = Math.min(used, Math.max(1, cores! / stacks));
-  return Math.min(core!.dma.bandwidth, (memory.bandwidth * constants.hbmEfficiency!) / stacks / onStack);
+  return Math.min(core!.dma!.bandwidth, (memory.bandwidth! * constants.hbmEfficiency!) / stacks / onStack);
 }
 
 /** DMA engines that are held back by HBM are bound by HBM. */

@@ -7,7 +7,7 @@ const PARTS: readonly (readonly [keyof BreakdownNs | 'interruptionNs', string])[
   ['matmulNs', 'matmuls with weights'],
   ['attentionNs', 'attention'],
   ['elementwiseNs', 'element-wise'],
-  ['issueNs', 'start of operators'],
+  ['synchroniseNs', 'cores of a rank'],
   ['communicationNs', 'communication'],
   ['hostNs', 'host'],
   ['interruptionNs', "others' prefills"],

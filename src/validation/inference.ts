@@ -3,15 +3,16 @@
  * programs, and the level of software by the name that the source gives.
  */
 
+import type { Cluster } from '../fabric/cluster.ts';
 import { findSystem } from '../hardware/catalog.ts';
-import type { Constants } from '../hardware/fitted.ts';
+import { type Constants, fittedList } from '../hardware/fitted.ts';
 import { createCluster } from '../machine/cluster.ts';
 import { formatsOf } from '../models/formats.ts';
 import { modelFromFields } from '../models/from-fields.ts';
 import type { Software } from '../models/graph.ts';
-import { evaluateInference, inferenceClocks } from '../workloads/inference/evaluate.ts';
-import { type InferenceOptions, inferencePlan } from '../workloads/inference/plan.ts';
-import { inferenceTables } from '../workloads/inference/tables.ts';
+import { evaluateInference } from '../workloads/inference/evaluate.ts';
+import { type InferenceOptions, inferencePlan, planRanks } from '../workloads/inference/plan.ts';
+import { inferenceTables, type MachineClocks, machineClocks } from '../workloads/inference/tables.ts';
 import { formatOf } from './kernel.ts';
 import type { InferenceCase, InferenceQuestion } from './measurement.ts';
 import type { Predict } from './predict.ts';
@@ -58,21 +59,41 @@ function optionsOf(ran: InferenceCase): InferenceOptions {
   };
 }
 
+/** Clocks that rows on the same machine share: one set of constants at a time. */
+let shared: { readonly key: string; readonly clocks: Map<string, MachineClocks> } = { key: '', clocks: new Map() };
+
+/** What clocks are made of is fitted in the layers below. */
+function clocksOf(cluster: Cluster, constants: Constants): MachineClocks {
+  const { system, nodes, chips, ranks, lnc } = cluster;
+  // The constants of other makers' accelerators are of this layer.
+  if (system.chip.cores === null) return machineClocks(cluster, constants);
+  const lower = fittedList().filter(({ layer }) => layer !== 'llm');
+  const key = lower.map(({ name }) => constants[name]).join();
+  if (shared.key !== key) shared = { key, clocks: new Map() };
+  const machine = `${system.id} ${nodes} ${chips} ${ranks} ${lnc}`;
+  let clocks = shared.clocks.get(machine);
+  if (clocks === undefined) {
+    clocks = machineClocks(cluster, constants);
+    shared.clocks.set(machine, clocks);
+  }
+  return clocks;
+}
+
 /** @throws RangeError or ModelError for what is not modelled: a system without a catalogue entry, speculative decoding */
 export function inferencePredictor({ system, case: ran, metric }: InferenceQuestion): Predict {
-  const { chip } = findSystem(system.id);
+  const spec = findSystem(system.id);
   if (ran.speculation !== null && metric !== 'ttftS') {
     throw new RangeError('"acceptance" of drafted tokens expected for a time with speculation, got none');
   }
-  const cluster = createCluster(findSystem(system.id), {
-    chips: system.accelerators,
-    nodes: system.nodes,
-    ...(ran.lnc !== null && chip.cores !== null && { lnc: ran.lnc }),
-  });
   const plan = inferencePlan(optionsOf(ran));
+  const cluster = createCluster(spec, {
+    nodes: system.nodes,
+    ranks: planRanks(plan),
+    ...(ran.lnc !== null && spec.chip.cores !== null && { lnc: ran.lnc }),
+  });
   return (constants: Constants) => {
-    const tables = inferenceTables(cluster, constants);
-    const { ttft, tpot, tokensPerSecond } = evaluateInference(plan, tables, inferenceClocks(plan, tables));
+    const tables = inferenceTables(cluster, constants, clocksOf(cluster, constants));
+    const { ttft, tpot, tokensPerSecond } = evaluateInference(plan, tables);
     return metric === 'ttftS' ? ttft : metric === 'tpotS' ? tpot : tokensPerSecond;
   };
 }

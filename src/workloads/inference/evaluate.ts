@@ -79,8 +79,8 @@ export function decodeStep(
   }
   const { draftTokens, fused } = speculation;
   const check = decodeTime(target, plan, sequences, context + draftTokens, draftTokens + 1, breakdown, weight);
-  const step = draft.decode(sequences, context);
-  const host = fused ? 0 : draft.host;
+  const step = draft.decode(Math.max(sequences, plan.compiled?.batch ?? 1), context);
+  const host = fused ? 0 : draft.host(sequences);
   if (breakdown !== undefined) {
     addBreakdown(breakdown, step.breakdown, weight * draftTokens);
     breakdown.host += weight * draftTokens * host;
@@ -97,9 +97,8 @@ export function evaluateInference(
   tables: InferenceTables,
   clocks: InferenceClocks = inferenceClocks(plan, tables),
 ): InferenceTime {
-  const { input, output, serving, speculation, batch, compiled } = plan;
+  const { input, output, serving, speculation, batch } = plan;
   const sequences = replicaBatch(plan);
-  const computed = compiled === null ? sequences : Math.max(sequences, compiled.batch);
   const isContinuous = serving === 'continuous';
   const prefillParts = emptyBreakdown();
   const ttft = prefill(clocks, plan, isContinuous ? 1 : sequences, input, prefillParts);
@@ -109,7 +108,7 @@ export function evaluateInference(
   let step = 0;
   for (const [at, weight] of SIMPSON) {
     const context = input + Math.max(1, Math.round(at * output));
-    step += weight * decodeStep(clocks, plan, computed, context, decode, weight / yielded);
+    step += weight * decodeStep(clocks, plan, sequences, context, decode, weight / yielded);
   }
   const interruption = isContinuous ? ((sequences - 1) * ttft) / output : 0;
   const tpot = step / yielded + interruption;

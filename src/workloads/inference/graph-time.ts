@@ -13,17 +13,17 @@ export interface StepBreakdown {
   attention: Seconds;
   /** Norms, rotary embedding, activations, sums, gathers. */
   elementwise: Seconds;
-  /** Start of operators: what the software adds to each. */
-  issue: Seconds;
+  /** Synchronisation of the cores of a rank after each operator. */
+  synchronise: Seconds;
   communication: Seconds;
   /** Start of a step by the host, and what it does between steps. */
   host: Seconds;
 }
 
-export const BREAKDOWN_KEYS = ['matmul', 'attention', 'elementwise', 'issue', 'communication', 'host'] as const;
+export const BREAKDOWN_KEYS = ['matmul', 'attention', 'elementwise', 'synchronise', 'communication', 'host'] as const;
 
 export function emptyBreakdown(): StepBreakdown {
-  return { matmul: 0, attention: 0, elementwise: 0, issue: 0, communication: 0, host: 0 };
+  return { matmul: 0, attention: 0, elementwise: 0, synchronise: 0, communication: 0, host: 0 };
 }
 
 /** Adds `count` times `from` to `to`. */
@@ -47,14 +47,14 @@ function partOf(item: GraphItem & { readonly type: 'operator' }): 'matmul' | 'at
 }
 
 /**
- * @param durationOf time of an item alone, without its start
- * @param issue start of each operator
+ * @param durationOf time of an item alone
+ * @param synchronise added to each operator
  * @param breakdown what the graph takes is added to it
  */
 export function graphTime(
   graph: Graph,
   durationOf: (item: GraphItem) => Seconds,
-  issue: Seconds,
+  synchronise: Seconds,
   breakdown: StepBreakdown,
 ): Seconds {
   const ends = new Float64Array(graph.length);
@@ -69,9 +69,9 @@ export function graphTime(
     const duration = durationOf(item);
     if (isOperator) {
       breakdown[partOf(item)] += duration;
-      breakdown.issue += issue;
-      busy += duration + issue;
-      compute = start + duration + issue;
+      breakdown.synchronise += synchronise;
+      busy += duration + synchronise;
+      compute = start + duration + synchronise;
       ends[i] = compute;
     } else {
       communication = start + duration;

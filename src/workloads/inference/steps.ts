@@ -11,14 +11,13 @@
  */
 import type { Seconds } from '../../base/units.ts';
 import type { RankGroup } from '../../collectives/cost.ts';
-import type { OperatorCase } from '../../core/operator-case.ts';
 import type { Dimension, Graph, GraphItem, Shard, Step } from '../../models/graph.ts';
 import { embeddingGraph, headGraph, layerGraph, stageBytes } from '../../models/model-graph.ts';
 import { kindCounts, layerCount, type ModelSpec } from '../../models/spec.ts';
 import { addBreakdown, emptyBreakdown, graphTime, type StepBreakdown } from './graph-time.ts';
 import { type InferencePlan, paddedContext, paddedPrompt, planRanks } from './plan.ts';
-import { routedModel, usesFlash } from './software.ts';
-import type { InferenceTables, Overheads } from './tables.ts';
+import { expertProgram, usesFlash } from './software.ts';
+import type { InferenceTables, ProgramTimes } from './tables.ts';
 
 export interface StepTime {
   /** Of all stages one after another, and of the slowest of them. Without the host. */
@@ -33,19 +32,19 @@ export class StepClock {
   readonly #tables: InferenceTables;
   readonly #plan: InferencePlan;
   readonly #model: ModelSpec;
-  readonly #overheads: Overheads;
+  readonly #program: ProgramTimes;
   readonly #known = new Map<string, StepTime>();
 
   constructor(tables: InferenceTables, plan: InferencePlan, model: ModelSpec = plan.model) {
     this.#tables = tables;
     this.#plan = plan;
     this.#model = model;
-    this.#overheads = tables.overheads(plan.software);
+    this.#program = tables.programs(plan.software, Math.min(tables.cluster.ranksPerChip, planRanks(plan)));
   }
 
-  /** What the host adds to each step. */
-  get host(): Seconds {
-    return this.#overheads.step;
+  /** What the host adds to a step of `sequences` sequences. */
+  host(sequences: number): Seconds {
+    return this.#program.hostStep + sequences * this.#program.hostSequence;
   }
 
   /** `tokens` tokens of a prompt after `past` others, of `sequences` sequences at once. */
@@ -75,8 +74,9 @@ export class StepClock {
     const shard: Shard = { ...this.#plan.shard, sp: phase === 'prefill' && this.#plan.shard.sp };
     const recompute = 'none';
     const flash = usesFlash(this.#plan, phase, sequences, seqQ, cluster);
-    const step: Step = { sequences, seqQ, seqKv, formats, software, absorbed, expertSkew, recompute, flash };
-    const model = routedModel(this.#model, software, cluster, phase, sequences * seqQ);
+    const model = this.#model;
+    const experts = expertProgram(this.#plan, phase, sequences * seqQ, cluster, model);
+    const step: Step = { sequences, seqQ, seqKv, formats, software, absorbed, expertSkew, recompute, flash, experts };
     const rest = emptyBreakdown();
     const part = (graph: Graph) => {
       const breakdown = emptyBreakdown();
@@ -119,19 +119,14 @@ export class StepClock {
   }
 
   #graph(graph: Graph, shard: Shard, breakdown: StepBreakdown): Seconds {
-    const { cluster, collectives } = this.#tables;
-    const clock = this.#tables.operators(Math.min(cluster.ranksPerChip, planRanks(this.#plan)));
-    const isCompiled = this.#plan.software === 'compiler' && cluster.system.chip.cores !== null;
+    const { collectives } = this.#tables;
     const duration = (item: GraphItem): Seconds => {
-      if (item.type === 'operator') {
-        const operator: OperatorCase = isCompiled ? { ...item.case, implementation: 'compiler' } : item.case;
-        return item.repeat * clock(operator).time;
-      }
+      if (item.type === 'operator') return item.repeat * this.#program.operator(item.case);
       const { collective, bytes, dtype, repeat } = item;
       const group = this.#group(item.dimension, item.ranks, shard);
       return repeat * collectives({ collective, bytes, dtype, group }).time;
     };
-    return graphTime(graph, duration, this.#overheads.operator, breakdown);
+    return graphTime(graph, duration, this.#program.synchronise, breakdown);
   }
 
   /** The ranks of a dimension: tp inner, then cp, then dp. Experts go over tp first where tokens are cut, else over dp. */
@@ -172,7 +167,8 @@ export function prefillTime(
     time += inFlow * (pp === 1 ? step.loop : step.slowest) + (isLast && pp > 1 ? step.loop : 0);
     addBreakdown(breakdown, step.breakdown, times);
   }
-  const host = pieces * waves * clock.host;
+  // A token is chosen for each sequence once, after its last piece.
+  const host = (pieces * waves - 1) * clock.host(0) + clock.host(sequences);
   breakdown.host += host;
   return time + host;
 }
@@ -192,21 +188,26 @@ function weightedPieces(pieces: number): { readonly index: number; readonly weig
   ];
 }
 
-/** A decode step with the host: `tokens` new tokens of each of `sequences` sequences with `context` positions. */
+/**
+ * A decode step with the host: `tokens` new tokens of each of `sequences` sequences, which have `context` positions. Compiled
+ * programs compute their own number of sequences.
+ */
 export function decodeTime(
   clock: StepClock,
-  { pp }: Pick<InferencePlan, 'pp'>,
+  { pp, compiled }: Pick<InferencePlan, 'pp' | 'compiled'>,
   sequences: number,
   context: number,
   tokens: number,
   breakdown?: StepBreakdown,
   weight: number = 1,
 ): Seconds {
-  const microBatches = Math.min(pp, sequences);
-  const step = clock.decode(Math.ceil(sequences / microBatches), context, tokens);
+  const computed = Math.max(sequences, compiled?.batch ?? 1);
+  const microBatches = Math.min(pp, computed);
+  const step = clock.decode(Math.ceil(computed / microBatches), context, tokens);
+  const host = clock.host(sequences);
   if (breakdown !== undefined) {
     addBreakdown(breakdown, step.breakdown, weight);
-    breakdown.host += weight * clock.host;
+    breakdown.host += weight * host;
   }
-  return Math.max(step.loop, microBatches * step.slowest) + clock.host;
+  return Math.max(step.loop, microBatches * step.slowest) + host;
 }

@@ -1,34 +1,48 @@
 /**
- * What plans on one cluster share: its clocks, which remember what they have timed, and the overheads of its software. A
- * search makes them once.
+ * What plans on one cluster share: the times of operators and collectives, which are remembered, and the overheads of the
+ * software. A search makes them once.
+ *
+ * A rank of NeuronCores runs one compiled program a step, in which the DMA queues run ahead of the engines: the weights of the
+ * next operators are on their way while one computes. So an operator takes what its busiest engine takes, not its latency alone:
+ *
+ *     time = max(DMA, the busiest engine / efficiency) + synchronisation, if the rank has several cores
+ *
+ * `efficiency` is 1 for hand-written kernels. Other makers' accelerators start a kernel after another: time as the clock says.
+ * Constants: data/fitted.json. Leaves out: collectives that run beside the weights of the next operator.
  */
 import type { Seconds } from '../../base/units.ts';
 import { collectiveClock } from '../../collectives/collective-clock.ts';
 import type { CollectiveClock } from '../../collectives/cost.ts';
-import type { OperatorClock } from '../../core/operator-case.ts';
+import type { OperatorCase, OperatorClock } from '../../core/operator-case.ts';
 import { operatorClock } from '../../core/operator-clock.ts';
 import type { Cluster } from '../../fabric/cluster.ts';
 import { type Constants, fittedConstants } from '../../hardware/fitted.ts';
 import type { Software } from '../../models/graph.ts';
 
-/** What a level of software adds to the times of operators and collectives. */
-export interface Overheads {
-  /** Start of an operator of a program. */
-  readonly operator: Seconds;
-  /** What the host does for a step: it starts the program, reads the tokens, makes the next inputs. */
-  readonly step: Seconds;
+/** What a level of software makes of the machine. */
+export interface ProgramTimes {
+  /** An operator as a part of a program. */
+  readonly operator: (operator: OperatorCase) => Seconds;
+  /** After each operator: the cores of the rank exchange their parts. */
+  readonly synchronise: Seconds;
+  /** The host's part of a step, and of each sequence in it. */
+  readonly hostStep: Seconds;
+  readonly hostSequence: Seconds;
 }
 
-export interface InferenceTables {
+/** The clocks of a machine. */
+export interface MachineClocks {
   readonly cluster: Cluster;
   readonly collectives: CollectiveClock;
-  /** The clock of one rank while `ranks` ranks of its chip do the same. */
+  /** Of one rank while `ranks` ranks of its chip do the same. */
   readonly operators: (ranks: number) => OperatorClock;
-  readonly overheads: (software: Software) => Overheads;
 }
 
-export function inferenceTables(cluster: Cluster, constants: Constants = fittedConstants()): InferenceTables {
-  const { chip } = cluster.system;
+export interface InferenceTables extends Omit<MachineClocks, 'operators'> {
+  readonly programs: (software: Software, ranks: number) => ProgramTimes;
+}
+
+export function machineClocks(cluster: Cluster, constants: Constants = fittedConstants()): MachineClocks {
   const clocks = new Map<number, OperatorClock>();
   const operators = (ranks: number): OperatorClock => {
     let clock = clocks.get(ranks);
@@ -38,26 +52,54 @@ export function inferenceTables(cluster: Cluster, constants: Constants = fittedC
     }
     return clock;
   };
-  const overheads = (software: Software): Overheads =>
-    // The launch of a kernel is in the times of other makers' operators.
-    chip.cores === null
-      ? { operator: 0, step: 0 }
-      : {
-          operator: software === 'megakernel' ? 0 : constants.neuronOperatorStart!,
-          step: constants.neuronHostStep!,
-        };
-  return { cluster, collectives: collectiveClock(cluster, constants), operators, overheads };
+  return { cluster, collectives: collectiveClock(cluster, constants), operators };
 }
 
 /** Ranks of a chip share its memory: they are timed as copies of one problem on all of their cores. */
 function rankClock({ system, rank, lnc }: Cluster, ranks: number, constants: Constants): OperatorClock {
   const { chip } = system;
   if (chip.cores === null) return operatorClock(chip, 1, constants);
-  const cores = rank === 'chip' ? chip.cores : lnc * ranks;
-  const clock = operatorClock(chip, cores, constants);
-  if (ranks === 1) return clock;
-  return (operator) => {
-    const { flops, hbmBytes, ...cost } = clock({ ...operator, copies: ranks });
-    return { ...cost, flops: flops / ranks, hbmBytes: hbmBytes / ranks };
+  const clock = operatorClock(chip, rank === 'chip' ? chip.cores : lnc * ranks, constants);
+  return ranks === 1 ? clock : (operator) => clock({ ...operator, copies: ranks });
+}
+
+/** @param clocks what is read of `constants` beside them is the software's overheads */
+export function inferenceTables(
+  cluster: Cluster,
+  constants: Constants = fittedConstants(),
+  clocks: MachineClocks = machineClocks(cluster, constants),
+): InferenceTables {
+  return {
+    cluster,
+    collectives: clocks.collectives,
+    programs: (software, ranks) => programTimes(cluster, software, clocks.operators(ranks), constants),
+  };
+}
+
+function programTimes(
+  { system, rank, lnc }: Cluster,
+  software: Software,
+  clock: OperatorClock,
+  constants: Constants,
+): ProgramTimes {
+  const { cores } = system.chip;
+  if (cores === null) {
+    return { operator: (operator) => clock(operator).time, synchronise: 0, hostStep: 0, hostSequence: 0 };
+  }
+  const efficiency = software === 'compiler' ? constants.neuronCompiledEfficiency! : 1;
+  const isOneCore = (rank === 'chip' ? cores : lnc) === 1;
+  return {
+    operator(operator) {
+      const { busy } = clock(operator);
+      let busiest = 0;
+      for (const engine in busy) {
+        const time = busy[engine]!;
+        busiest = Math.max(busiest, engine === 'DMA' ? time : time / efficiency);
+      }
+      return busiest;
+    },
+    synchronise: isOneCore || software === 'megakernel' ? 0 : constants.neuronCoreSync!,
+    hostStep: constants.neuronHostStep!,
+    hostSequence: constants.neuronHostSequence!,
   };
 }
