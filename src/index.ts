@@ -172,6 +172,7 @@ export {
   servingRows,
   servingWithin,
 } from './economics/serving.ts';
+export {
   type EngineStream,
   interleave,
   type SemaphoreSignal,
