@@ -102,6 +102,13 @@ export {
 export { softmaxProgram } from './core/programs/softmax.ts';
 export { type TransposeOptions, transposeProgram } from './core/programs/transpose.ts';
 export {
+  type EngineStream,
+  interleave,
+  type SemaphoreSignal,
+  type SemaphoreWait,
+  type StreamStep,
+} from './core/streams.ts';
+export {
   breakEvenPrice,
   type CostMetric,
   type CostRow,
@@ -137,6 +144,15 @@ export {
   simulateElasticGoodput,
   simulateGoodput,
 } from './economics/goodput-simulation.ts';
+export {
+  type FleetPlan,
+  type FleetPlanOptions,
+  type FleetPlanResult,
+  type MixResult,
+  planFleet,
+  type Workload,
+} from './economics/plan-fleet.ts';
+export { type GoodputPlan, type GoodputPlanOptions, type GoodputRow, planGoodput } from './economics/plan-goodput.ts';
 export { bestMix, type Mix, type Portfolio, type Shock, type Supplier, shocked } from './economics/portfolio.ts';
 export {
   type ChipPower,
@@ -172,13 +188,6 @@ export {
   servingRows,
   servingWithin,
 } from './economics/serving.ts';
-export {
-  type EngineStream,
-  interleave,
-  type SemaphoreSignal,
-  type SemaphoreWait,
-  type StreamStep,
-} from './core/streams.ts';
 export {
   type ClusterClasses,
   clusterClasses,
@@ -317,6 +326,7 @@ export * from './replay.ts';
 export { chipsReport, entryReport, modelsReport, systemsReport } from './report/catalogue.ts';
 export { claimsMarkdown, claimsReport } from './report/claims.ts';
 export { collectiveReport } from './report/collective.ts';
+export { fleetReport, goodputReport, rampReport } from './report/fleet.ts';
 export { inferReport } from './report/infer.ts';
 export { kernelReport } from './report/kernel.ts';
 export { significant } from './report/numbers.ts';
