@@ -78,7 +78,7 @@ export function buildSchedule(options: ScheduleOptions): Schedule {
     endpoints = Math.max(endpoints, phase.endpoints ?? 0);
     phases.push(phase);
   });
-  const phase = phases.length === 0 ? NOTHING : atOnce(phases);
+  const phase = atOnce(phases);
   const classes = classNumbers();
   const { elements, input, output } = layout;
   const groupSize = new Int32Array(ranks);

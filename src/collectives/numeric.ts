@@ -19,9 +19,9 @@ import { expectLike, type Tensor } from '../kernels/tensor.ts';
 import { ADD, DUPLICATE, type RankRanges, type Schedule, stepConflicts, type Transfers } from './schedule.ts';
 
 export type Reduction = ReduceOperator | 'average';
-export const REDUCTIONS: readonly Reduction[] = ['sum', 'prod', 'max', 'min', 'average'];
+const REDUCTIONS: readonly Reduction[] = ['sum', 'prod', 'max', 'min', 'average'];
 
-export interface NumericOptions {
+export interface ReductionOptions {
   /** 'sum' if left out. Collectives that reduce nothing don't look at it. */
   readonly operator?: Reduction;
   /** Format that data is rounded to when it leaves a rank; the buffers' if left out. */
@@ -30,7 +30,7 @@ export interface NumericOptions {
   readonly rounding?: Rounding;
 }
 
-export interface CollectiveRunOptions extends NumericOptions {
+export interface CollectiveRunOptions extends ReductionOptions {
   /** Format that partial results are held and reduced in; the inputs' if left out. */
   readonly accumulator?: DType;
 }
@@ -41,7 +41,7 @@ export interface CollectiveRunOptions extends NumericOptions {
  * @throws TypeError if the buffers are not of one dtype and one arena
  * @throws RangeError if there is not one buffer per rank, one has another length, or two overlap in memory
  */
-export function executeNumeric(schedule: Schedule, buffers: readonly Tensor[], options: NumericOptions = {}): void {
+export function executeNumeric(schedule: Schedule, buffers: readonly Tensor[], options: ReductionOptions = {}): void {
   checkTensors('buffers', buffers, new Float64Array(schedule.ranks).fill(schedule.elements));
   checkApart([{ name: 'buffers', tensors: buffers }]);
   if (schedule.ranks === 0) return;
@@ -104,7 +104,7 @@ class Run {
   readonly #rounding: Rounding;
   #roundings = 0;
 
-  constructor(schedule: Schedule, buffers: readonly Tensor[], options: NumericOptions) {
+  constructor(schedule: Schedule, buffers: readonly Tensor[], options: ReductionOptions) {
     this.#schedule = schedule;
     this.#buffers = buffers;
     this.#operator = expectOneOf('operator', options.operator ?? 'sum', REDUCTIONS);

@@ -69,13 +69,19 @@ export function inSequence(...phases: readonly Phase[]): Phase {
 
 /** All phases at once, step by step; shorter ones end earlier. */
 export function atOnce(phases: readonly Phase[]): Phase {
-  if (phases.length === 1) return phases[0]!;
+  if (phases.length < 2) return phases[0] ?? NOTHING;
   const classes = classNumbers();
   return {
     ...needs(phases),
     steps: phases.reduce((most, { steps }) => Math.max(most, steps), 0),
-    stepClass: (step) =>
-      classes(phases.map(({ steps, stepClass }) => (step < steps ? stepClass(step) : '-')).join(' ')),
+    stepClass: (step) => {
+      const classOf = ({ steps, stepClass }: Phase): number => (step < steps ? stepClass(step) : -1);
+      const first = classOf(phases[0]!);
+      // Most often all are in step, and one number says it.
+      return classes(
+        phases.every((phase) => classOf(phase) === first) ? `all ${first}` : phases.map(classOf).join(' '),
+      );
+    },
     emit: (step, emit) => {
       for (const phase of phases) if (step < phase.steps) phase.emit(step, emit);
     },
@@ -104,7 +110,7 @@ export function emitPart(emit: Emit, source: number, destination: number, part: 
   for (const { offset, length } of part) emit(source, destination, offset, offset, length, action);
 }
 
-export function partLength(part: Part): number {
+function partLength(part: Part): number {
   return part.reduce((sum, { length }) => sum + length, 0);
 }
 

@@ -5,8 +5,10 @@
  */
 import type { Constants } from '../hardware/fitted.ts';
 import { collectivePredictor } from './collective.ts';
+import { inferencePredictor } from './inference.ts';
 import { kernelPredictor } from './kernel.ts';
 import { type Measurement, type Question, questionOf } from './measurement.ts';
+import { trainingPredictor } from './training.ts';
 
 /** The model's value in the metric's unit, with the fitted constants given. All else is prepared. */
 export type Predict = (constants: Constants) => number;
@@ -20,8 +22,10 @@ function predictor(question: Question): Predict {
       return kernelPredictor(question);
     case 'collective':
       return collectivePredictor(question);
-    default:
-      throw new RangeError(`${question.kind} is not modelled yet`);
+    case 'inference':
+      return inferencePredictor(question);
+    case 'training':
+      return trainingPredictor(question);
   }
 }
 

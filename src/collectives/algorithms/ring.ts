@@ -45,8 +45,8 @@ export function overOrders(
   );
 }
 
-export const reduceScatterRing: MakeRing<Part> = (ring, parts) => rotation(ring, parts, -1, ADD);
-export const allGatherRing: MakeRing<Part> = (ring, parts) => rotation(ring, parts, 0, COPY);
+const reduceScatterRing: MakeRing<Part> = (ring, parts) => rotation(ring, parts, -1, ADD);
+const allGatherRing: MakeRing<Part> = (ring, parts) => rotation(ring, parts, 0, COPY);
 
 /** p - 1 steps in which ring position i sends part i + first - s to its successor. */
 function rotation(ring: Int32Array, parts: readonly Part[], first: number, action: typeof ADD | typeof COPY): Phase {

@@ -1,0 +1,105 @@
+/**
+ * What plans on one cluster share: the times of operators and collectives, which are remembered, and the overheads of the
+ * software. A search makes them once.
+ *
+ * A rank of NeuronCores runs one compiled program a step, in which the DMA queues run ahead of the engines: the weights of the
+ * next operators are on their way while one computes. So an operator takes what its busiest engine takes, not its latency alone:
+ *
+ *     time = max(DMA, the busiest engine / efficiency) + synchronisation, if the rank has several cores
+ *
+ * `efficiency` is 1 for hand-written kernels. Other makers' accelerators start a kernel after another: time as the clock says.
+ * Constants: data/fitted.json. Leaves out: collectives that run beside the weights of the next operator.
+ */
+import type { Seconds } from '../../base/units.ts';
+import { collectiveClock } from '../../collectives/collective-clock.ts';
+import type { CollectiveClock } from '../../collectives/cost.ts';
+import type { OperatorCase, OperatorClock } from '../../core/operator-case.ts';
+import { operatorClock } from '../../core/operator-clock.ts';
+import type { Cluster } from '../../fabric/cluster.ts';
+import { type Constants, fittedConstants } from '../../hardware/fitted.ts';
+import type { Software } from '../../models/graph.ts';
+
+/** What a level of software makes of the machine. */
+export interface ProgramTimes {
+  /** An operator as a part of a program. */
+  readonly operator: (operator: OperatorCase) => Seconds;
+  /** After each operator: the cores of the rank exchange their parts. */
+  readonly synchronise: Seconds;
+  /** The host's part of a step, and of each sequence in it. */
+  readonly hostStep: Seconds;
+  readonly hostSequence: Seconds;
+}
+
+/** The clocks of a machine. */
+export interface MachineClocks {
+  readonly cluster: Cluster;
+  readonly collectives: CollectiveClock;
+  /** Of one rank while `ranks` ranks of its chip do the same. */
+  readonly operators: (ranks: number) => OperatorClock;
+}
+
+export interface InferenceTables extends Omit<MachineClocks, 'operators'> {
+  readonly programs: (software: Software, ranks: number) => ProgramTimes;
+}
+
+export function machineClocks(cluster: Cluster, constants: Constants = fittedConstants()): MachineClocks {
+  const clocks = new Map<number, OperatorClock>();
+  const operators = (ranks: number): OperatorClock => {
+    let clock = clocks.get(ranks);
+    if (clock === undefined) {
+      clock = rankClock(cluster, ranks, constants);
+      clocks.set(ranks, clock);
+    }
+    return clock;
+  };
+  return { cluster, collectives: collectiveClock(cluster, constants), operators };
+}
+
+/** Ranks of a chip share its memory: they are timed as copies of one problem on all of their cores. */
+function rankClock({ system, rank, lnc }: Cluster, ranks: number, constants: Constants): OperatorClock {
+  const { chip } = system;
+  if (chip.cores === null) return operatorClock(chip, 1, constants);
+  const clock = operatorClock(chip, rank === 'chip' ? chip.cores : lnc * ranks, constants);
+  return ranks === 1 ? clock : (operator) => clock({ ...operator, copies: ranks });
+}
+
+/** @param clocks what is read of `constants` beside them is the software's overheads */
+export function inferenceTables(
+  cluster: Cluster,
+  constants: Constants = fittedConstants(),
+  clocks: MachineClocks = machineClocks(cluster, constants),
+): InferenceTables {
+  return {
+    cluster,
+    collectives: clocks.collectives,
+    programs: (software, ranks) => programTimes(cluster, software, clocks.operators(ranks), constants),
+  };
+}
+
+function programTimes(
+  { system, rank, lnc }: Cluster,
+  software: Software,
+  clock: OperatorClock,
+  constants: Constants,
+): ProgramTimes {
+  const { cores } = system.chip;
+  if (cores === null) {
+    return { operator: (operator) => clock(operator).time, synchronise: 0, hostStep: 0, hostSequence: 0 };
+  }
+  const efficiency = software === 'compiler' ? constants.neuronCompiledEfficiency! : 1;
+  const isOneCore = (rank === 'chip' ? cores : lnc) === 1;
+  return {
+    operator(operator) {
+      const { busy } = clock(operator);
+      let busiest = 0;
+      for (const engine in busy) {
+        const time = busy[engine]!;
+        busiest = Math.max(busiest, engine === 'DMA' ? time : time / efficiency);
+      }
+      return busiest;
+    },
+    synchronise: isOneCore || software === 'megakernel' ? 0 : constants.neuronCoreSync!,
+    hostStep: constants.neuronHostStep!,
+    hostSequence: constants.neuronHostSequence!,
+  };
+}
