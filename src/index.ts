@@ -406,13 +406,6 @@ export {
   parseOperandFormat,
   runKernel,
 } from './workloads/kernel.ts';
-export {
-  type KernelOptions,
-  type KernelResult,
-  OPERAND_FORMATS,
-  parseOperandFormat,
-  runKernel,
-} from './workloads/kernel.ts';
 export { type PipelineWork, pipelineTime, pipelineWork } from './workloads/pipeline/closed-form.ts';
 export {
   makespan,
