@@ -406,13 +406,6 @@ export {
   parseOperandFormat,
   runKernel,
 } from './workloads/kernel.ts';
-export {
-  type KernelOptions,
-  type KernelResult,
-  OPERAND_FORMATS,
-  parseOperandFormat,
-  runKernel,
-} from './workloads/kernel.ts';
 export { type PipelineWork, pipelineTime, pipelineWork } from './workloads/pipeline/closed-form.ts';
 export {
   makespan,
@@ -431,12 +424,7 @@ export {
   type RunResult,
   runLayer,
 } from './workloads/run.ts';
-export {
-  type PlanOptions,
-  stepPlan,
-  type TrainingJobOptions,
-  trainingSetup,
-} from './workloads/training/options.ts';
+export { type PlanOptions, stepPlan, type TrainingJobOptions, trainingSetup } from './workloads/training/options.ts';
 export { PLACEMENTS, type Placement } from './workloads/training/placement.ts';
 export {
   emptyCost,
