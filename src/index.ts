@@ -345,7 +345,6 @@ export { fleetReport, goodputReport, rampReport } from './report/fleet.ts';
 export { inferReport } from './report/infer.ts';
 export { kernelReport } from './report/kernel.ts';
 export { significant } from './report/numbers.ts';
-// Training: pipelines, one step, and the search of plans.
 export { pipelineSvg, pipelineText, pipelineTimeline } from './report/pipeline.ts';
 export { runReport } from './report/run.ts';
 export { type Column, table } from './report/table.ts';
