@@ -312,6 +312,7 @@ export {
   type KernelResult,
   OPERAND_FORMATS,
   parseOperandFormat,
+  profileKernel,
   runKernel,
 } from './workloads/kernel.ts';
 export {
