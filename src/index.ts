@@ -403,6 +403,7 @@ export {
   type KernelResult,
   OPERAND_FORMATS,
   parseOperandFormat,
+  profileKernel,
   runKernel,
 } from './workloads/kernel.ts';
 export { type PipelineWork, pipelineTime, pipelineWork } from './workloads/pipeline/closed-form.ts';
