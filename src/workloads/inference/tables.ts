@@ -5,9 +5,9 @@
  * A rank of NeuronCores runs one compiled program a step, in which the DMA queues run ahead of the engines: the weights of the
  * next operators are on their way while one computes. So an operator takes what its busiest engine takes, not its latency alone:
  *
- *     time = max(DMA, the busiest engine / efficiency) + synchronisation, if the rank has several cores
+ *     time = the busiest engine's or the DMA's / efficiency + synchronisation, if the rank has several cores
  *
- * `efficiency` is 1 for hand-written kernels. Other makers' accelerators start a kernel after another: time as the clock says.
+ * `efficiency` is below 1 for prompts in code that the compiler generates: their activations don't fit into SBUF. Other makers' accelerators start a kernel after another: time as the clock says.
  * Constants: data/fitted.json. Leaves out: collectives that run beside the weights of the next operator.
  */
 import type { Seconds } from '../../base/units.ts';
@@ -39,7 +39,8 @@ export interface MachineClocks {
 }
 
 export interface InferenceTables extends Omit<MachineClocks, 'operators'> {
-  readonly programs: (software: Software, ranks: number) => ProgramTimes;
+  /** Of a rank while `ranks` ranks of its chip do the same. */
+  readonly programs: (software: Software, phase: 'prefill' | 'decode', ranks: number) => ProgramTimes;
 }
 
 export function machineClocks(cluster: Cluster, constants: Constants = fittedConstants()): MachineClocks {
@@ -72,13 +73,14 @@ export function inferenceTables(
   return {
     cluster,
     collectives: clocks.collectives,
-    programs: (software, ranks) => programTimes(cluster, software, clocks.operators(ranks), constants),
+    programs: (software, phase, ranks) => programTimes(cluster, software, phase, clocks.operators(ranks), constants),
   };
 }
 
 function programTimes(
   { system, rank, lnc }: Cluster,
   software: Software,
+  phase: 'prefill' | 'decode',
   clock: OperatorClock,
   constants: Constants,
 ): ProgramTimes {
@@ -86,17 +88,14 @@ function programTimes(
   if (cores === null) {
     return { operator: (operator) => clock(operator).time, synchronise: 0, hostStep: 0, hostSequence: 0 };
   }
-  const efficiency = software === 'compiler' ? constants.neuronCompiledEfficiency! : 1;
+  const efficiency = software === 'compiler' && phase === 'prefill' ? constants.neuronCompiledEfficiency! : 1;
   const isOneCore = (rank === 'chip' ? cores : lnc) === 1;
   return {
     operator(operator) {
       const { busy } = clock(operator);
       let busiest = 0;
-      for (const engine in busy) {
-        const time = busy[engine]!;
-        busiest = Math.max(busiest, engine === 'DMA' ? time : time / efficiency);
-      }
-      return busiest;
+      for (const engine in busy) busiest = Math.max(busiest, busy[engine]!);
+      return busiest / efficiency;
     },
     synchronise: isOneCore || software === 'megakernel' ? 0 : constants.neuronCoreSync!,
     hostStep: constants.neuronHostStep!,
