@@ -10,10 +10,11 @@
  * `efficiency` is below 1 for prompts in code that the compiler generates: their activations don't fit into SBUF. Other makers' accelerators start a kernel after another: time as the clock says.
  * Constants: data/fitted.json. Leaves out: collectives that run beside the weights of the next operator.
  */
+import { ModelError } from '../../base/errors.ts';
 import type { Seconds } from '../../base/units.ts';
 import { collectiveClock } from '../../collectives/collective-clock.ts';
 import type { CollectiveClock } from '../../collectives/cost.ts';
-import type { OperatorCase, OperatorClock } from '../../core/operator-case.ts';
+import type { OperatorCase, OperatorClock, OperatorCost } from '../../core/operator-case.ts';
 import { operatorClock } from '../../core/operator-clock.ts';
 import type { Cluster } from '../../fabric/cluster.ts';
 import { type Constants, fittedConstants } from '../../hardware/fitted.ts';
@@ -56,6 +57,22 @@ export function machineClocks(cluster: Cluster, constants: Constants = fittedCon
   return { cluster, collectives: collectiveClock(cluster, constants), operators };
 }
 
+/** The engine, or the DMA queues, that an operator occupies longest. */
+function busiest({ busy }: OperatorCost): Seconds {
+  let time = 0;
+  for (const engine in busy) time = Math.max(time, busy[engine]!);
+  return time;
+}
+
+/** What a norm fused into a matmul is without fusion: wide activations don't fit into SBUF beside the weights' tiles. */
+function partsOf({ op, dims, dtype, ...rest }: OperatorCase): OperatorCase[] {
+  if (op !== 'rmsnorm-matmul' && op !== 'add-rmsnorm-matmul') return [];
+  const { m = 1, k = 1 } = dims;
+  const pointwise = (name: 'add' | 'rmsnorm'): OperatorCase => ({ op: name, dims: { rows: m, cols: k }, dtype });
+  const sum = op === 'add-rmsnorm-matmul' ? [pointwise('add')] : [];
+  return [...sum, pointwise('rmsnorm'), { op: 'matmul', dims, dtype, ...rest }];
+}
+
 /** Ranks of a chip share its memory: they are timed as copies of one problem on all of their cores. */
 function rankClock({ system, rank, lnc }: Cluster, ranks: number, constants: Constants): OperatorClock {
   const { chip } = system;
@@ -92,10 +109,13 @@ function programTimes(
   const isOneCore = (rank === 'chip' ? cores : lnc) === 1;
   return {
     operator(operator) {
-      const { busy } = clock(operator);
-      let busiest = 0;
-      for (const engine in busy) busiest = Math.max(busiest, busy[engine]!);
-      return busiest / efficiency;
+      try {
+        return busiest(clock(operator)) / efficiency;
+      } catch (error) {
+        const parts = partsOf(operator);
+        if (parts.length === 0 || !(error instanceof ModelError && error.code === 'PROGRAM')) throw error;
+        return parts.reduce((sum, part) => sum + busiest(clock(part)), 0) / efficiency;
+      }
     },
     synchronise: isOneCore || software === 'megakernel' ? 0 : constants.neuronCoreSync!,
     hostStep: constants.neuronHostStep!,
