@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ringAllReduce } from '../src/collectives/build.ts';
 import { operatorWork } from '../src/core/operator-work.ts';
-import { createArena, DTYPES, type DType, type Tensor } from '../src/kernels/index.ts';
+import { createArena, type Tensor } from '../src/kernels/index.ts';
 import { type DecoderConfig, parseModelConfig } from '../src/models/config.ts';
 import { parseModelSpec } from '../src/models/families.ts';
 import {

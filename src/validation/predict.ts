@@ -8,6 +8,7 @@ import { collectivePredictor } from './collective.ts';
 import { inferencePredictor } from './inference.ts';
 import { kernelPredictor } from './kernel.ts';
 import { type Measurement, type Question, questionOf } from './measurement.ts';
+import { trainingPredictor } from './training.ts';
 
 /** The model's value in the metric's unit, with the fitted constants given. All else is prepared. */
 export type Predict = (constants: Constants) => number;
@@ -23,8 +24,8 @@ function predictor(question: Question): Predict {
       return collectivePredictor(question);
     case 'inference':
       return inferencePredictor(question);
-    default:
-      throw new RangeError(`${question.kind} is not modelled yet`);
+    case 'training':
+      return trainingPredictor(question);
   }
 }
 

@@ -14,7 +14,7 @@ import type { RankGroup } from '../../collectives/cost.ts';
 import type { Dimension, Graph, Shard, Step } from '../../models/graph.ts';
 import { embeddingGraph, headGraph, layerGraph, stageBytes } from '../../models/model-graph.ts';
 import { kindCounts, layerCount, type ModelSpec } from '../../models/spec.ts';
-import { graphTime } from '../training/graph-time.ts';
+import { graphTime, type ItemClock } from '../training/graph-time.ts';
 import { addBreakdown, emptyBreakdown, partOf, type StepBreakdown } from './breakdown.ts';
 import { type InferencePlan, paddedContext, paddedPrompt, planRanks } from './plan.ts';
 import { expertProgram, usesFlash } from './software.ts';
@@ -135,7 +135,7 @@ export class StepClock {
   /** Time of a graph; what it consists of is added to `breakdown`. */
   #graph(graph: Graph, phase: InferencePhase, shard: Shard, breakdown: StepBreakdown): Seconds {
     const { operator, synchronise } = this.#programs[phase];
-    const { time, compute } = graphTime(graph, {
+    const clock: ItemClock = {
       operator: (item) => {
         const duration = item.repeat * operator(item.case);
         breakdown[partOf(item)] += duration;
@@ -146,7 +146,9 @@ export class StepClock {
         const group = this.#group(dimension, ranks, shard);
         return repeat * this.#tables.collectives({ collective, bytes, dtype, group }).time;
       },
-    });
+    };
+    // Inference software of today runs matmuls and collectives whole, one after the other.
+    const { time, compute } = graphTime(graph, clock, { pieces: 1, contention: 0 });
     breakdown.communication += time - compute;
     return time;
   }
