@@ -391,6 +391,7 @@ export {
   type Speculation,
 } from './workloads/inference/plan.ts';
 export { tokensPerStep } from './workloads/inference/speculation.ts';
+export { StepTable } from './workloads/inference/step-table.ts';
 export { StepClock, type StepTime } from './workloads/inference/steps.ts';
 export {
   type InferenceTables,
