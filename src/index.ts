@@ -331,6 +331,7 @@ export { inferReport } from './report/infer.ts';
 export { kernelReport } from './report/kernel.ts';
 export { significant } from './report/numbers.ts';
 export { runReport } from './report/run.ts';
+export { selfTestReport } from './report/selftest.ts';
 export { type Column, table } from './report/table.ts';
 export { validationReport } from './report/validate.ts';
 export { type CalibrateOptions, type Calibration, calibrate } from './validation/calibrate.ts';
@@ -391,3 +392,9 @@ export {
   type RunResult,
   runLayer,
 } from './workloads/run.ts';
+export {
+  type SelfTestCheck,
+  type SelfTestOptions,
+  type SelfTestResult,
+  selfTest,
+} from './workloads/selftest/selftest.ts';
