@@ -4,7 +4,7 @@
  *
  *     node bench/collectives.mjs [--json]
  */
-import { CollectiveModel, createCluster, findSystem, applyFaults, randomDeadLinks } from '../dist/index.js';
+import { applyFaults, CollectiveModel, createCluster, findSystem, randomDeadLinks } from '../dist/index.js';
 
 const MiB = 2 ** 20;
 let sink = 0;
@@ -33,7 +33,8 @@ function medianOfMany(call, calls) {
 }
 
 function check(name, a, b, tolerance) {
-  if (!(Math.abs(a / b - 1) <= tolerance)) throw new Error(`${name}: ${a} s and ${b} s differ by more than ${tolerance}`);
+  if (!(Math.abs(a / b - 1) <= tolerance))
+    throw new Error(`${name}: ${a} s and ${b} s differ by more than ${tolerance}`);
 }
 
 const rows = [];
@@ -41,7 +42,9 @@ function add(name, seconds, target, note = '') {
   rows.push({ name, seconds, targetS: target, ok: seconds <= target, note });
   const show = (s) => (s >= 1e-3 ? `${(s * 1e3).toFixed(3)} ms` : `${(s * 1e6).toFixed(3)} us`);
   if (!process.argv.includes('--json')) {
-    console.log(`${name.padEnd(66)} ${show(seconds).padStart(12)}  <= ${show(target)}${seconds <= target ? '' : '  MISSED'}  ${note}`);
+    console.log(
+      `${name.padEnd(66)} ${show(seconds).padStart(12)}  <= ${show(target)}${seconds <= target ? '' : '  MISSED'}  ${note}`,
+    );
   }
 }
 
@@ -62,8 +65,16 @@ for (const [system, options, name] of [
     const flow = model.time(request(64 * MiB), 'flow');
     check(name, formula.time, flow.time, 0.25);
     const what = `all-reduce ${algorithm} (${formula.algorithm}), ${name}`;
-    add(`formula, ${what}`, medianOfMany((i) => model.cost(request(64 * MiB + i)).time, 2000), 5e-6);
-    add(`flow, ${what}`, median(() => model.time(request(64 * MiB), 'flow').time), 1e-3);
+    add(
+      `formula, ${what}`,
+      medianOfMany((i) => model.cost(request(64 * MiB + i)).time, 2000),
+      5e-6,
+    );
+    add(
+      `flow, ${what}`,
+      median(() => model.time(request(64 * MiB), 'flow').time),
+      1e-3,
+    );
   }
 }
 
@@ -73,23 +84,46 @@ for (const [system, options, name] of [
   const { time, resources } = model.time(request, 'flow');
   check('144-chip all-to-all', time, model.time(request, 'event').time, 0.1);
   const note = `${resources[0].name} ${(100 * resources[0].utilization).toFixed(0)} % busy`;
-  add('flow, all-to-all mesh, 144 chips of trn3-ultraserver-gen2', median(() => model.time(request, 'flow').time), 20e-3, note);
+  add(
+    'flow, all-to-all mesh, 144 chips of trn3-ultraserver-gen2',
+    median(() => model.time(request, 'flow').time),
+    20e-3,
+    note,
+  );
 }
 
-for (const [system, nodes] of [['trn2.48xlarge', 62_500], ['trn3-ultraserver-gen2', 6944]]) {
+for (const [system, nodes] of [
+  ['trn2.48xlarge', 62_500],
+  ['trn3-ultraserver-gen2', 6944],
+]) {
   for (const collective of ['all-reduce', 'all-to-all']) {
     const cold = (faults) => {
       const { cluster, group } = machine(system, { nodes, rank: 'chip' });
       const faulty = faults === 0 ? cluster : applyFaults(cluster, randomDeadLinks(cluster, faults, 1));
-      return { model: new CollectiveModel(faulty), request: { collective, bytes: 64 * MiB, group, algorithm: 'hierarchical' } };
+      return {
+        model: new CollectiveModel(faulty),
+        request: { collective, bytes: 64 * MiB, group, algorithm: 'hierarchical' },
+      };
     };
     const run = ({ model, request }) => model.time(request, 'flow').time;
     const { model, request } = cold(0);
     check('a million chips', model.cost(request).time, run({ model, request }), 0.05);
     const what = `flow, folded, hierarchical ${collective}, ${nodes} x ${system}`;
-    add(what, median(() => run({ model, request })), 50e-3);
-    add('  ... everything prepared anew', median(() => run(cold(0)), 3), 50e-3);
-    add('  ... with 100 random dead links, everything prepared anew', median(() => run(cold(100)), 1), 2);
+    add(
+      what,
+      median(() => run({ model, request })),
+      50e-3,
+    );
+    add(
+      '  ... everything prepared anew',
+      median(() => run(cold(0)), 3),
+      50e-3,
+    );
+    add(
+      '  ... with 100 random dead links, everything prepared anew',
+      median(() => run(cold(100)), 1),
+      2,
+    );
   }
 }
 

@@ -232,7 +232,22 @@ export { ringOrder } from './fabric/rings.ts';
 export { appendRoute, hops, longestRoute, pathCount, type Route, route, routes } from './fabric/routes.ts';
 export { buildTopology, type LinkRate, linkName, type Topology } from './fabric/topology.ts';
 export { parseMsccl } from './formats/msccl.ts';
+export {
+  type NeuronProfile,
+  type ProfileCollective,
+  type ProfileInstruction,
+  type ProfileOptions,
+  type ProfileResidency,
+  type ProfileThrottle,
+  type ProfileTransfer,
+  profileProgram,
+  type TransferSide,
+} from './formats/neuron-profile/profile.ts';
+export { PROFILE_SCHEMA_VERSION } from './formats/neuron-profile/schema.ts';
+export { type ProfileRow, profileTables } from './formats/neuron-profile/tables.ts';
+export { writeNeuronProfile } from './formats/neuron-profile.ts';
 export { type Counter, type Slice, type Timeline, type Track, writePerfetto } from './formats/perfetto.ts';
+export { profileTimeline } from './formats/profile-timeline.ts';
 export { parseScheduleJson } from './formats/schedule-json.ts';
 export { alternativeNames, chooseAlternatives } from './hardware/alternatives.ts';
 export {
@@ -330,9 +345,11 @@ export { fleetReport, goodputReport, rampReport } from './report/fleet.ts';
 export { inferReport } from './report/infer.ts';
 export { kernelReport } from './report/kernel.ts';
 export { significant } from './report/numbers.ts';
+export { pipelineSvg, pipelineText, pipelineTimeline } from './report/pipeline.ts';
 export { runReport } from './report/run.ts';
 export { selfTestReport } from './report/selftest.ts';
 export { type Column, table } from './report/table.ts';
+export { planText, trainReport } from './report/train.ts';
 export { validationReport } from './report/validate.ts';
 export { type CalibrateOptions, type Calibration, calibrate } from './validation/calibrate.ts';
 export { type ClaimOptions, type ClaimRow, evaluateClaims, type Sensitivity } from './validation/claims/claims.ts';
@@ -356,6 +373,7 @@ export {
   type TimedCollective,
   timeCollective,
 } from './workloads/collective.ts';
+export type { StepBreakdown } from './workloads/inference/breakdown.ts';
 export {
   decodeStep,
   evaluateInference,
@@ -364,7 +382,6 @@ export {
   inferenceClocks,
   prefill,
 } from './workloads/inference/evaluate.ts';
-export type { StepBreakdown } from './workloads/inference/graph-time.ts';
 export { type InferenceResult, infer, inferencePlanMemory } from './workloads/inference/infer.ts';
 export {
   type CompiledShapes,
@@ -376,7 +393,12 @@ export {
 } from './workloads/inference/plan.ts';
 export { tokensPerStep } from './workloads/inference/speculation.ts';
 export { StepClock, type StepTime } from './workloads/inference/steps.ts';
-export { type InferenceTables, inferenceTables } from './workloads/inference/tables.ts';
+export {
+  type InferenceTables,
+  inferenceTables,
+  type MachineClocks,
+  machineClocks,
+} from './workloads/inference/tables.ts';
 export {
   type KernelOptions,
   type KernelResult,
@@ -384,6 +406,16 @@ export {
   parseOperandFormat,
   runKernel,
 } from './workloads/kernel.ts';
+export { type PipelineWork, pipelineTime, pipelineWork } from './workloads/pipeline/closed-form.ts';
+export {
+  makespan,
+  type PipelineRun,
+  runPipeline,
+  type StageTimes,
+  type TimedPass,
+} from './workloads/pipeline/engine.ts';
+export { type PipelineOrder, type PipelineShape, pipelineOrder } from './workloads/pipeline/order.ts';
+export { BACKWARD, FORWARD, INPUT, type Pass, WEIGHT } from './workloads/pipeline/pass.ts';
 export {
   type BreakdownRow,
   errorBound,
@@ -398,3 +430,14 @@ export {
   type SelfTestResult,
   selfTest,
 } from './workloads/selftest/selftest.ts';
+export { type PlanOptions, stepPlan, type TrainingJobOptions, trainingSetup } from './workloads/training/options.ts';
+export { PLACEMENTS, type Placement } from './workloads/training/placement.ts';
+export {
+  emptyCost,
+  type Overlap,
+  type StepCost,
+  type StepPlan,
+  type TrainingSetup,
+} from './workloads/training/setup.ts';
+export { StepModel } from './workloads/training/step-model.ts';
+export { pipelineRun, type TrainingResult, trainStep } from './workloads/training/train.ts';

@@ -23,22 +23,26 @@ const ZERO_STAGES = [0, 1, 2, 3] as const;
 /** A system of which each node uses a part of its chips, as a system of that part. */
 function usedPart(system: SystemSpec, { accelerators, nodes }: MeasuredSystem): SystemSpec {
   const chips = Math.ceil(accelerators / nodes);
-  if (chips === system.chips || nodes === 1 || system.fabric?.type !== 'switched') return system;
-  return { ...system, chips };
+  const { fabric } = system;
+  if (chips === system.chips || nodes === 1 || fabric?.type !== 'switched') return system;
+  const levels = fabric.levels.map((level) => ({ ...level, groupSize: Math.min(level.groupSize, chips) }));
+  return { ...system, chips, fabric: { ...fabric, levels } };
 }
 
 export function trainingPredictor({ system: measured, case: ran }: TrainingQuestion): Predict {
   const setup = setupOf(measured, ran);
-  const plans = plansOf(setup, ran);
-  const cost = emptyCost();
+  const [plan, all] = plansOf(setup, ran);
+  const capacity = memoryOf(setup);
+  const [cost, recomputed] = [emptyCost(), emptyCost()];
   return (constants) => {
     const model = new StepModel({ ...setup, constants });
-    const capacity = memoryOf(setup);
-    for (const plan of plans) {
-      model.evaluate(plan, cost);
-      if (cost.memory.total <= capacity) break;
-    }
-    return cost.step;
+    model.evaluate(plan!, cost);
+    if (all === undefined || cost.memory.total <= capacity) return cost.step;
+    // As many layers as have to are recomputed: both times and memory are sums over layers.
+    model.evaluate(all, recomputed);
+    const saved = cost.memory.total - recomputed.memory.total;
+    const share = saved <= 0 ? 0 : Math.min(1, (cost.memory.total - capacity) / saved);
+    return cost.step + share * (recomputed.step - cost.step);
   };
 }
 
@@ -56,6 +60,7 @@ export function setupOf(measured: MeasuredSystem, ran: TrainingCase): Omit<Train
   expectInteger('ranks', ran.tp * ran.pp * ran.dp * ran.cp, cluster.ranks, cluster.ranks);
   const is16Bit = ran.optimizerDtype === 'bf16';
   const isOld = /Megatron-LM \(20(19|20|21|22)\)/.test(ran.software);
+  const isModern = /NeMo/.test(ran.software);
   const isNeuron = system.chip.cores !== null;
   const model = modelFromFields(ran.model);
   return {
@@ -67,7 +72,7 @@ export function setupOf(measured: MeasuredSystem, ran: TrainingCase): Omit<Train
     // FP32: master weight and two moments; BF16 with stochastic rounding: the moments alone.
     stateBytes: is16Bit ? 4 : 12,
     software: isNeuron ? 'compiler' : 'library',
-    gradients: isOld || isNeuron ? 'sequential' : 'overlapping',
+    overlap: { gradients: !isOld && !isNeuron, tensor: isModern, passes: isModern && ran.interleave > 1 && ran.ep > 1 },
     flash: !isOld,
     dropout: isOld,
     expertSkew: 1,
@@ -80,7 +85,7 @@ export function plansOf(setup: Omit<TrainingSetup, 'constants'>, ran: TrainingCa
   const microBatches = Math.ceil(ran.globalBatch / (ran.microBatch * dp));
   const shard = parallelism({ tp, cp, ep, ...(ran.sequenceParallel === null ? {} : { sp: ran.sequenceParallel }) });
   const zero = ZERO_STAGES.find((stage) => stage === ran.zeroStage) ?? 1;
-  const recompute = ran.recompute === 'unknown' ? (['none', 'selective', 'full'] as const) : [ran.recompute];
+  const recompute = ran.recompute === 'unknown' ? (['none', 'full'] as const) : [ran.recompute];
   const schedule = interleave > 1 ? ('interleaved' as const) : ('1f1b' as const);
   return recompute.map((how) => ({
     ...shard,

@@ -18,7 +18,7 @@
  * see: the papers named in order.ts.
  */
 import type { Seconds } from '../../base/units.ts';
-import type { PipelineShape } from './order.ts';
+import type { PipelineSchedule } from '../../models/in-flight.ts';
 
 /** Work of the stages and of a hop between devices; written by the caller, and used again. */
 export interface PipelineWork {
@@ -37,7 +37,13 @@ export function pipelineWork(stages: number): PipelineWork {
 }
 
 /** Time from the first forward pass to the last backward pass. */
-export function pipelineTime({ schedule, devices, chunks, microBatches }: PipelineShape, work: PipelineWork): Seconds {
+export function pipelineTime(
+  schedule: PipelineSchedule,
+  devices: number,
+  chunks: number,
+  microBatches: number,
+  work: PipelineWork,
+): Seconds {
   const { forward, input, weight, backward, hop } = work;
   if (devices > 1 && schedule === 'dualpipe') return dualPipeTime(devices, microBatches, work);
   const isSplit = schedule === 'zb-h1';
@@ -74,7 +80,7 @@ export function pipelineTime({ schedule, devices, chunks, microBatches }: Pipeli
     return all + (microBatches - 1) * (mostForward + slowestBackward) + hops;
   }
   const rest = bubble - slowestBubble;
-  if (schedule === 'interleaved') {
+  if (chunks > 1) {
     return microBatches * slowest + rest / chunks + 2 * (devices * chunks - 1) * hop;
   }
   const steady = microBatches * slowest + rest + (isSplit ? 2 : 1) * hops;

@@ -30,7 +30,7 @@ export class CostCurve {
 
   #point(power: number, size: Bytes): Seconds {
     const known = this.#times[power]!;
-    if (known === known) return known;
+    if (!Number.isNaN(known)) return known;
     const time = this.#cost(size);
     this.#times[power] = time;
     return time;

@@ -8,13 +8,17 @@ import type { ModelSpec } from '../../models/spec.ts';
 import type { Placement } from './placement.ts';
 
 /**
- * What the training software overlaps and fuses.
- *
- * - `overlapping`: gradients are reduced bucket by bucket while the backward pass still runs, and weights gathered while the
- *   next forward pass does (Megatron-Core, NeMo, FSDP).
- * - `sequential`: both after the last micro-batch, as one operation each (Megatron-LM before 2023, NeuronX Distributed).
+ * What the training software overlaps beyond what the graph's dependencies allow. All are documented programs.
  */
-export type GradientOverlap = 'overlapping' | 'sequential';
+export interface Overlap {
+  /** Gradients are reduced bucket by bucket while the last backward pass runs, and ZeRO's weights gathered during the next
+   * forward pass; otherwise both after the last micro-batch, as one operation each. */
+  readonly gradients: boolean;
+  /** Exchanges of tensor parallelism run piece by piece with the products beside them. */
+  readonly tensor: boolean;
+  /** The forward pass of one micro-batch runs beside the backward pass of another, each computing while the other sends. */
+  readonly passes: boolean;
+}
 
 export interface TrainingSetup {
   readonly model: ModelSpec;
@@ -26,7 +30,7 @@ export interface TrainingSetup {
   /** Master weight and moments, bytes a parameter. */
   readonly stateBytes: number;
   readonly software: Exclude<Software, 'megakernel'>;
-  readonly gradients: GradientOverlap;
+  readonly overlap: Overlap;
   readonly flash: boolean;
   /** Masks of dropout are kept. */
   readonly dropout: boolean;

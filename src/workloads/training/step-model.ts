@@ -12,6 +12,7 @@
  *     ZeRO 0, 1    gradients are reduced in the last backward pass, bucket by bucket (a layer's), or after it
  *     weights      ZeRO 1, 2: gathered during the next forward pass, or before it
  *     optimizer    one pass over the states of the device with most parameters
+ *     host         NeuronCores: between the programs of a pipeline's passes, and between steps
  *
  * Leaves out: congestion between dimensions that share links, the sum of a tied embedding's two gradients, clipping.
  */
@@ -22,7 +23,7 @@ import type { Collective } from '../../collectives/schedule.ts';
 import type { OperatorClock } from '../../core/operator-case.ts';
 import { operatorClock } from '../../core/operator-clock.ts';
 import { FORMAT_BYTES } from '../../core/operator-work.ts';
-import type { CollectiveItem, Graph, OperatorItem, Step } from '../../models/graph.ts';
+import type { Step } from '../../models/graph.ts';
 import { layersBefore, type PreparedMemory, prepareTrainingMemory, trainingMemory } from '../../models/memory.ts';
 import {
   embeddingGraph,
@@ -36,8 +37,10 @@ import { layerParameters } from '../../models/parameters.ts';
 import { rankEdgeParameters } from '../../models/shard.ts';
 import { layerCount } from '../../models/spec.ts';
 import { type PipelineWork, pipelineTime, pipelineWork } from '../pipeline/closed-form.ts';
+import type { StageTimes } from '../pipeline/engine.ts';
 import { CostCurve } from './curve.ts';
-import { type GraphTime, graphTime, type ItemClock } from './graph-time.ts';
+import { type ByDimension, DIMENSIONS, type GraphTime, graphTime } from './graph-time.ts';
+import { itemClock, operatorTime } from './part-clock.ts';
 import { PLACEMENTS, replicaGroups, strideOf } from './placement.ts';
 import type { StepCost, StepPlan, TrainingSetup } from './setup.ts';
 
@@ -51,24 +54,30 @@ export interface PartTimes {
   readonly hops: Map<number, Seconds>;
 }
 
-/** Collectives over the replicas of a cut of the weights. */
+/** Collectives over the ranks that hold the same weights. */
 interface Replicas {
   readonly allReduce: CostCurve;
   readonly reduceScatter: CostCurve;
   readonly allGather: CostCurve;
 }
 
-/** What depends on how weights are cut, by part. */
+/** Times to reduce the gradients and to gather the weights of one of each part. */
+interface PartExchanges {
+  readonly dense: Replicas;
+  readonly experts: Replicas;
+}
+
+/** What depends on how weights are cut: parameters of each part on a rank, and the tables below it. */
 interface CutTable {
   readonly dense: Float64Array;
   readonly experts: Float64Array;
   readonly steps: Map<number, PartTimes>;
   /** By pipeline, then by data-parallel degree. */
-  readonly replicas: Map<number, Map<number, { readonly dense: Replicas; readonly experts: Replicas }>>;
+  readonly exchanges: Map<number, Map<number, PartExchanges>>;
 }
 
 const RECOMPUTE: readonly Step['recompute'][] = ['none', 'selective', 'full'];
-/** Parameters of the operator that the optimizer's rate is measured with. */
+/** Side of the square of parameters that the optimizer's rate is measured with. */
 const ADAM_SIDE = 4096;
 
 export class StepModel {
@@ -76,52 +85,68 @@ export class StepModel {
   readonly #memory: PreparedMemory;
   readonly #operators: OperatorClock;
   readonly #collectives: CollectiveClock;
+  readonly #kinds: number;
   readonly #layers: number;
   readonly #before: Float64Array;
+  readonly #gradientBytes: Bytes;
+  readonly #weightBytes: Bytes;
+  readonly #expertBytes: Bytes;
   /** By degrees, then by degrees of the experts. */
   readonly #cuts = new Map<number, Map<number, CutTable>>();
   readonly #adamPerParameter: Seconds;
   #work: PipelineWork = pipelineWork(1);
+  /** What the device at hand exchanges with its replicas: written by `#exchange`. */
+  readonly #device: { dense: number; experts: number; buckets: number; reduce: Seconds; gather: Seconds } = {
+    dense: 0,
+    experts: 0,
+    buckets: 0,
+    reduce: 0,
+    gather: 0,
+  };
 
   constructor(
     setup: TrainingSetup,
     collectives: CollectiveClock = collectiveClock(setup.cluster, setup.constants),
-    operators?: OperatorClock,
+    operators: OperatorClock = rankClock(setup),
   ) {
-    const { model, cluster, seq, stateBytes, formats, dropout, flash, expertSkew } = setup;
-    const { chip } = cluster.system;
-    const cores = chip.cores === null ? 1 : cluster.rank === 'chip' ? chip.cores : cluster.lnc;
+    const { model, seq, stateBytes, formats, dropout, flash, expertSkew } = setup;
     this.setup = setup;
     this.#memory = prepareTrainingMemory(model, { seq, stateBytes, formats, dropout, flash, expertSkew });
-    this.#operators = operators ?? operatorClock(chip, cores, setup.constants);
+    this.#operators = operators;
     this.#collectives = collectives;
+    this.#kinds = model.kinds.length;
     this.#layers = layerCount(model);
     this.#before = layersBefore(model, this.#layers);
+    this.#gradientBytes = FORMAT_BYTES[formats.gradients];
+    this.#weightBytes = FORMAT_BYTES[formats.weights];
+    this.#expertBytes = FORMAT_BYTES[formats.expertWeights];
     this.#adamPerParameter = this.#adamRate();
   }
 
   /** Time of the update of one parameter: bound by memory, so in proportion to what is moved (see `optimizerGraph`). */
   #adamRate(): Seconds {
-    const { formats, stateBytes } = this.setup;
-    const { time } = this.#operators({ op: 'adamw', dims: { rows: ADAM_SIDE, cols: ADAM_SIDE }, dtype: 'f32' });
-    const moved = FORMAT_BYTES[formats.gradients] + 2 * stateBytes + FORMAT_BYTES[formats.weights];
+    const dims = { rows: ADAM_SIDE, cols: ADAM_SIDE };
+    const time = operatorTime(this.setup, this.#operators, { op: 'adamw', dims, dtype: 'f32' });
+    const moved = this.#gradientBytes + 2 * this.setup.stateBytes + this.#weightBytes;
     return (time / (ADAM_SIDE * ADAM_SIDE)) * (moved / (5 * FORMAT_BYTES.f32));
   }
 
   #cut(plan: StepPlan): CutTable {
-    const { tp, cp, ep, expertTp } = plan;
+    const { tp, cp, ep, expertTp, placement, sp, cpMode } = plan;
+    // Two small integers: one large number would be allocated.
     const degrees =
-      (((tp * 4096 + cp) * PLACEMENTS.length + PLACEMENTS.indexOf(plan.placement)) * 2 + (plan.sp ? 1 : 0)) * 2 +
-      (plan.cpMode === 'ring' ? 0 : 1);
+      (((tp * 4096 + cp) * PLACEMENTS.length + PLACEMENTS.indexOf(placement)) * 2 + (sp ? 1 : 0)) * 2 +
+      (cpMode === 'ring' ? 0 : 1);
     let byExperts = this.#cuts.get(degrees);
     if (byExperts === undefined) {
       byExperts = new Map();
       this.#cuts.set(degrees, byExperts);
     }
-    let table = byExperts.get(ep * 4096 + expertTp);
+    const key = ep * 4096 + expertTp;
+    let table = byExperts.get(key);
     if (table === undefined) {
       table = this.#newCut(plan);
-      byExperts.set(ep * 4096 + expertTp, table);
+      byExperts.set(key, table);
     }
     return table;
   }
@@ -134,13 +159,12 @@ export class StepModel {
       dense: Float64Array.from([...layers.map(({ total, experts }) => total - experts), edges.embedding, edges.head]),
       experts: Float64Array.from([...layers.map(({ experts }) => experts), 0, 0]),
       steps: new Map(),
-      replicas: new Map(),
+      exchanges: new Map(),
     };
   }
 
   /** Times of the parts for a plan's cut and micro-batch. */
   parts(plan: StepPlan, table: CutTable = this.#cut(plan)): PartTimes {
-    const isSplit = plan.pp > 1 && (plan.schedule === 'zb-h1' || plan.schedule === 'dualpipe');
     const key = plan.microBatch * RECOMPUTE.length + RECOMPUTE.indexOf(plan.recompute);
     let parts = table.steps.get(key);
     if (parts === undefined) {
@@ -148,7 +172,7 @@ export class StepModel {
       parts = { forward, backward, split: null, hops: new Map() };
       table.steps.set(key, parts);
     }
-    if (isSplit && parts.split === null) {
+    if (parts.split === null && plan.pp > 1 && (plan.schedule === 'zb-h1' || plan.schedule === 'dualpipe')) {
       parts.split = { input: this.#times(plan, 'backward-input'), weight: this.#times(plan, 'backward-weight') };
     }
     return parts;
@@ -161,25 +185,17 @@ export class StepModel {
   }
 
   #times(plan: StepPlan, phase: LayerPhase): GraphTime[] {
-    const { model } = this.setup;
+    const { setup } = this;
+    const { model, overlap, constants } = setup;
     const step = this.stepOf(plan);
-    const clock = this.#itemClock(plan);
-    const time = (graph: Graph): GraphTime => graphTime(graph, clock);
+    const clock = (kind?: (typeof model.kinds)[number]) =>
+      itemClock(setup, this.#operators, this.#collectives, plan, kind);
+    const options = { pieces: overlap.tensor ? plan.tp : 1, contention: constants.overlapContention! };
     return [
-      ...model.kinds.map((kind) => time(layerGraph(model, kind, phase, plan, step))),
-      time(embeddingGraph(model, phase, plan, step)),
-      time(headGraph(model, phase, plan, step)),
+      ...model.kinds.map((kind) => graphTime(layerGraph(model, kind, phase, plan, step), clock(kind), options)),
+      graphTime(embeddingGraph(model, phase, plan, step), clock(), options),
+      graphTime(headGraph(model, phase, plan, step), clock(), options),
     ];
-  }
-
-  #itemClock(plan: StepPlan): ItemClock {
-    const implementation = this.setup.software === 'compiler' ? { implementation: 'compiler' as const } : {};
-    return {
-      operator: ({ case: operator, repeat }: OperatorItem) =>
-        repeat * this.#operators({ ...operator, ...implementation }).time,
-      collective: ({ collective, bytes, dtype, repeat, ...item }: CollectiveItem) =>
-        repeat * this.#collectives({ collective, bytes, dtype, group: groupOf(item, plan) }).time,
-    };
   }
 
   /** Time to send a micro-batch's activations on to the next stage. */
@@ -203,81 +219,86 @@ export class StepModel {
     return Math.min(send(bytes), send(bytes / tp) + gather);
   }
 
-  #replicas({ replicas }: CutTable, plan: StepPlan): { readonly dense: Replicas; readonly experts: Replicas } {
-    let byDegree = replicas.get(plan.pp);
+  #exchangesOf({ exchanges }: CutTable, plan: StepPlan): PartExchanges {
+    let byDegree = exchanges.get(plan.pp);
     if (byDegree === undefined) {
       byDegree = new Map();
-      replicas.set(plan.pp, byDegree);
+      exchanges.set(plan.pp, byDegree);
     }
     let found = byDegree.get(plan.dp);
     if (found === undefined) {
-      const { tp, cp, dp, ep, expertTp } = plan;
-      const ranks = Math.floor((tp * cp * dp) / (ep * expertTp));
-      const experts = ranks > 1 ? [{ ranks, stride: ep * expertTp }] : [];
+      const { ep, expertTp } = plan;
+      const ranks = expertReplicas(plan);
       found = {
-        dense: this.#collectivesOver(replicaGroups(plan.placement, plan)),
-        experts: this.#collectivesOver(experts),
+        dense: this.#over(replicaGroups(plan.placement, plan)),
+        experts: this.#over(ranks > 1 ? [{ ranks, stride: ep * expertTp }] : []),
       };
       byDegree.set(plan.dp, found);
     }
     return found;
   }
 
-  /** Over the inner group with all bytes and the outer one with the share of a rank; one of them may be all. */
-  #collectivesOver(groups: readonly RankGroup[]): Replicas {
+  /** Over no group, one, or the inner of two with all bytes and the outer with a rank's share of them. */
+  #over([inner, outer]: readonly RankGroup[]): Replicas {
     const one = (collective: Collective, group: RankGroup | undefined, bytes: Bytes): Seconds =>
       group === undefined ? 0 : this.#collectives({ collective, bytes, group }).time;
-    const [inner, outer] = groups;
-    const share = outer === undefined ? 0 : 1 / inner!.ranks;
-    const both = (collective: Collective) =>
-      new CostCurve((bytes) => one(collective, inner, bytes) + one(collective, outer, bytes * share));
+    const curve = (...parts: readonly Collective[]) =>
+      new CostCurve((bytes) => parts.reduce((sum, part) => sum + one(part, inner, bytes), 0));
+    if (outer === undefined) {
+      return {
+        allReduce: curve('all-reduce'),
+        reduceScatter: curve('reduce-scatter'),
+        allGather: curve('all-gather'),
+      };
+    }
+    const ways = inner!.ranks;
+    const both = (far: Collective, ...near: readonly Collective[]) =>
+      new CostCurve(
+        (bytes) => one(far, outer, bytes / ways) + near.reduce((sum, part) => sum + one(part, inner, bytes), 0),
+      );
     return {
-      allReduce:
-        outer === undefined
-          ? both('all-reduce')
-          : new CostCurve(
-              (bytes) =>
-                one('reduce-scatter', inner, bytes) +
-                one('all-reduce', outer, bytes * share) +
-                one('all-gather', inner, bytes),
-            ),
-      reduceScatter: both('reduce-scatter'),
-      allGather: both('all-gather'),
+      allReduce: both('all-reduce', 'reduce-scatter', 'all-gather'),
+      reduceScatter: both('reduce-scatter', 'reduce-scatter'),
+      allGather: both('all-gather', 'all-gather'),
     };
   }
 
-  /** Layers of `kind` in virtual stage `stage` of `stages`, as `trainingMemory` deals them. */
-  #layersOf(kind: number, stage: number, stages: number): number {
-    const row = kind * (this.#layers + 1);
+  /** How many of a part lie in virtual stage `stage` of `stages`: layers as `trainingMemory` deals them. */
+  #count(part: number, stage: number, stages: number): number {
+    if (part === this.#kinds) return stage === 0 ? 1 : 0;
+    if (part > this.#kinds) return stage === stages - 1 ? 1 : 0;
+    const row = part * (this.#layers + 1);
     const first = Math.floor((stage * this.#layers) / stages);
     const end = Math.floor(((stage + 1) * this.#layers) / stages);
     return this.#before[row + end]! - this.#before[row + first]!;
   }
 
-  /** Writes the cost of `plan` into `out`. The plan is taken to be possible: see `checkPlan`. */
-  evaluate(plan: StepPlan, out: StepCost): void {
-    const { setup } = this;
-    const { gradients: overlap, formats } = setup;
-    const { pp, zero, interleave } = plan;
-    const table = this.#cut(plan);
-    const parts = this.parts(plan, table);
-    const replicas = this.#replicas(table, plan);
-    const kinds = setup.model.kinds.length;
-    const gradientBytes = FORMAT_BYTES[formats.gradients];
-    const weightBytes = FORMAT_BYTES[formats.weights];
-    const expertBytes = FORMAT_BYTES[formats.expertWeights];
-    const isDual = plan.schedule === 'dualpipe' && pp > 1;
-    const chunks = isDual ? 1 : interleave;
-    const stages = pp * chunks;
+  #reduceTime({ dense, experts }: CutTable, over: PartExchanges, part: number, zero: number): Seconds {
+    const bytes = this.#gradientBytes;
+    if (zero === 0) {
+      return over.dense.allReduce.time(dense[part]! * bytes) + over.experts.allReduce.time(experts[part]! * bytes);
+    }
+    return (
+      over.dense.reduceScatter.time(dense[part]! * bytes) + over.experts.reduceScatter.time(experts[part]! * bytes)
+    );
+  }
+
+  #gatherTime({ dense, experts }: CutTable, over: PartExchanges, part: number): Seconds {
+    return (
+      over.dense.allGather.time(dense[part]! * this.#weightBytes) +
+      over.experts.allGather.time(experts[part]! * this.#expertBytes)
+    );
+  }
+
+  /** Fills the work of the virtual stages. */
+  #fillWork(plan: StepPlan, table: CutTable, parts: PartTimes, over: PartExchanges, stages: number): PipelineWork {
+    const { overlap, constants, cluster } = this.setup;
+    const { zero } = plan;
     if (this.#work.forward.length < stages) this.#work = pipelineWork(stages);
     const work = this.#work;
+    const contention = constants.overlapContention!;
+    const hostPass = plan.pp > 1 && cluster.system.chip.cores !== null ? constants.neuronStageSwitch! : 0;
     work.hop = this.#hop(plan, parts);
-    const reduceDense = zero === 0 ? replicas.dense.allReduce : replicas.dense.reduceScatter;
-    const reduceExperts = zero === 0 ? replicas.experts.allReduce : replicas.experts.reduceScatter;
-    const gatherDense = replicas.dense.allGather;
-    const gatherExperts = replicas.experts.allGather;
-
-    let mostParameters = 0;
     for (let stage = 0; stage < stages; stage++) {
       let forward = 0;
       let backward = 0;
@@ -287,138 +308,180 @@ export class StepModel {
       let communication = 0;
       let reduce = 0;
       let gather = 0;
-      for (let part = 0; part < kinds + 2; part++) {
-        const count =
-          part < kinds
-            ? this.#layersOf(part, stage, stages)
-            : (part === kinds ? stage === 0 : stage === stages - 1)
-              ? 1
-              : 0;
+      for (let part = 0; part < this.#kinds + 2; part++) {
+        const count = this.#count(part, stage, stages);
         if (count === 0) continue;
-        forward += count * parts.forward[part]!.time;
-        backward += count * parts.backward[part]!.time;
+        const [ahead, back] = [parts.forward[part]!, parts.backward[part]!];
+        forward += count * ahead.time;
+        backward += count * back.time;
+        compute += count * (ahead.compute + back.compute);
+        communication += count * (ahead.communication + back.communication);
         if (parts.split !== null) {
           input += count * parts.split.input[part]!.time;
           weight += count * parts.split.weight[part]!.time;
         }
-        if (isDual) {
-          compute += count * (parts.forward[part]!.compute + parts.backward[part]!.compute);
-          communication += count * (parts.forward[part]!.communication + parts.backward[part]!.communication);
-        }
-        if (zero >= 2) {
-          const dense = table.dense[part]!;
-          const experts = table.experts[part]!;
-          reduce += count * (reduceDense.time(dense * gradientBytes) + reduceExperts.time(experts * gradientBytes));
-          if (zero === 3) {
-            gather += count * (gatherDense.time(dense * weightBytes) + gatherExperts.time(experts * expertBytes));
+        if (zero >= 2) reduce += count * this.#reduceTime(table, over, part, zero);
+        if (zero === 3) gather += count * this.#gatherTime(table, over, part);
+      }
+      // The longer of the two queues, and what the shorter one takes from it.
+      const pair = Math.max(forward, backward, compute + contention * Math.min(compute, communication), communication);
+      work.forward[stage] = hostPass + beside(forward, gather, contention);
+      work.backward[stage] = hostPass + beside(backward, gather + reduce, contention);
+      work.input[stage] = hostPass + input;
+      work.weight[stage] = weight;
+      work.pair[stage] = 2 * hostPass + Math.min(pair, forward + backward);
+      // Outside of dualpipe the steady state alternates the two: what a pair saves is taken off the backward pass.
+      if (overlap.passes && plan.schedule !== 'dualpipe') {
+        work.backward[stage] = Math.max(0, work.backward[stage]! - Math.max(0, forward + backward - pair));
+      }
+    }
+    return work;
+  }
+
+  /** Sums up what a device of the pipeline holds and exchanges, into `#device`. */
+  #exchange(plan: StepPlan, table: CutTable, over: PartExchanges, device: number, stages: number): void {
+    const sums = this.#device;
+    sums.dense = 0;
+    sums.experts = 0;
+    sums.buckets = 0;
+    sums.reduce = 0;
+    sums.gather = 0;
+    const isDual = plan.schedule === 'dualpipe' && plan.pp > 1;
+    const chunks = isDual ? 2 : stages / plan.pp;
+    for (let chunk = 0; chunk < chunks; chunk++) {
+      const stage = isDual && chunk === 1 ? plan.pp - 1 - device : chunk * plan.pp + device;
+      for (let part = 0; part < this.#kinds + 2; part++) {
+        const count = this.#count(part, stage, stages);
+        if (count === 0) continue;
+        sums.dense += count * table.dense[part]!;
+        sums.experts += count * table.experts[part]!;
+        if (!this.setup.overlap.gradients) continue;
+        sums.buckets += count;
+        if (plan.zero < 2) sums.reduce += count * this.#reduceTime(table, over, part, plan.zero);
+        if (plan.zero === 1 || plan.zero === 2) sums.gather += count * this.#gatherTime(table, over, part);
+      }
+    }
+    if (this.setup.overlap.gradients) return;
+    const { dense, experts } = sums;
+    const gradients = this.#gradientBytes;
+    const reduction = plan.zero === 0 ? 'allReduce' : 'reduceScatter';
+    if (plan.zero < 2) {
+      sums.reduce = over.dense[reduction].time(dense * gradients) + over.experts[reduction].time(experts * gradients);
+    }
+    if (plan.zero === 1 || plan.zero === 2) {
+      sums.gather =
+        over.dense.allGather.time(dense * this.#weightBytes) + over.experts.allGather.time(experts * this.#expertBytes);
+    }
+  }
+
+  /** Times of the virtual stages of a plan, as the event engine takes them. */
+  stageTimes(plan: StepPlan): StageTimes {
+    const table = this.#cut(plan);
+    const stages = stagesOf(plan);
+    const work = this.#fillWork(plan, table, this.parts(plan, table), this.#exchangesOf(table, plan), stages);
+    const { forward, backward, input, weight, pair, hop } = work;
+    const copy = (times: Float64Array) => times.slice(0, stages);
+    return {
+      forward: copy(forward),
+      backward: copy(backward),
+      input: copy(input),
+      weight: copy(weight),
+      pair: copy(pair),
+      hop,
+    };
+  }
+
+  /** Forward and backward pass of one micro-batch on the slowest device: computing, and exposed collectives of the layers. */
+  slowestDevice(plan: StepPlan): { readonly compute: Seconds; readonly exposed: ByDimension } {
+    const parts = this.parts(plan);
+    const stages = stagesOf(plan);
+    const devices = Array.from({ length: plan.pp }, (_, device) => {
+      const exposed = { tp: 0, ep: 0, etp: 0, cp: 0, dp: 0, edp: 0, pp: 0 };
+      let time = 0;
+      for (let stage = device; stage < stages; stage += plan.pp) {
+        for (let part = 0; part < this.#kinds + 2; part++) {
+          const count = this.#count(part, stage, stages);
+          for (const graph of [parts.forward[part]!, parts.backward[part]!]) {
+            time += count * graph.time;
+            for (const dimension of DIMENSIONS) exposed[dimension] += count * graph.exposed[dimension];
           }
         }
       }
-      work.forward[stage] = Math.max(forward, gather);
-      work.backward[stage] = Math.max(backward, gather + reduce);
-      work.input[stage] = input;
-      work.weight[stage] = weight;
-      work.pair[stage] = isDual ? Math.max(compute, communication, forward, backward) : 0;
-    }
-    const pipeline = pipelineTime(
-      {
-        schedule: interleave === 1 && plan.schedule === 'interleaved' ? '1f1b' : plan.schedule,
-        devices: pp,
-        chunks,
-        microBatches: plan.microBatches,
-      },
-      work,
-    );
+      const waiting = DIMENSIONS.reduce((sum, dimension) => sum + exposed[dimension], 0);
+      return { time, compute: time - waiting, exposed };
+    });
+    return devices.reduce((slowest, device) => (device.time > slowest.time ? device : slowest));
+  }
+
+  /** Writes the cost of `plan` into `out`. The plan is taken to be possible: see `whyNotPossible`. */
+  evaluate(plan: StepPlan, out: StepCost): void {
+    const { cluster, constants } = this.setup;
+    const { pp, zero, microBatches, schedule } = plan;
+    const table = this.#cut(plan);
+    const over = this.#exchangesOf(table, plan);
+    const isDual = schedule === 'dualpipe' && pp > 1;
+    const stages = stagesOf(plan);
+    const work = this.#fillWork(plan, table, this.parts(plan, table), over, stages);
+    const pipeline = pipelineTime(schedule, pp, stages / pp, microBatches, work);
 
     let slowest = 0;
-    let lastGradient = 0;
+    let mostParameters = 0;
     let drained = 0;
-    let exposedWeights = 0;
+    out.gradients = 0;
+    out.weights = 0;
     for (let device = 0; device < pp; device++) {
       let forward = 0;
       let backward = 0;
-      let dense = 0;
-      let experts = 0;
-      let reduce = 0;
-      let gather = 0;
-      let buckets = 0;
-      for (let chunk = 0; chunk < (isDual ? 2 : chunks); chunk++) {
-        const stage = isDual && chunk === 1 ? pp - 1 - device : chunk * pp + device;
+      for (let stage = device; stage < stages; stage += pp) {
         forward += work.forward[stage]!;
         backward += work.backward[stage]!;
-        for (let part = 0; part < kinds + 2; part++) {
-          const count =
-            part < kinds
-              ? this.#layersOf(part, stage, stages)
-              : (part === kinds ? stage === 0 : stage === stages - 1)
-                ? 1
-                : 0;
-          if (count === 0) continue;
-          dense += count * table.dense[part]!;
-          experts += count * table.experts[part]!;
-          if (zero >= 2 || overlap === 'sequential') continue;
-          buckets += count;
-          reduce +=
-            count *
-            (reduceDense.time(table.dense[part]! * gradientBytes) +
-              reduceExperts.time(table.experts[part]! * gradientBytes));
-          if (zero === 1) {
-            gather +=
-              count *
-              (gatherDense.time(table.dense[part]! * weightBytes) +
-                gatherExperts.time(table.experts[part]! * expertBytes));
-          }
-        }
       }
       slowest = Math.max(slowest, forward + backward);
-      const own =
-        zero >= 1
-          ? dense / (plan.dp * plan.cp) + (experts * plan.ep * plan.expertTp) / (plan.tp * plan.cp * plan.dp)
-          : dense + experts;
+      this.#exchange(plan, table, over, device, stages);
+      const { dense, experts, buckets, reduce, gather } = this.#device;
+      const own = zero === 0 ? dense + experts : dense / (plan.dp * plan.cp) + experts / expertReplicas(plan);
       mostParameters = Math.max(mostParameters, own);
-      let exposed = 0;
-      if (overlap === 'sequential' && zero < 2) {
-        exposed = reduceDense.time(dense * gradientBytes) + reduceExperts.time(experts * gradientBytes);
-      } else if (buckets > 0) {
-        // The last bucket is ready when the pass ends, the first one after its own part of it.
-        exposed = Math.max(reduce / buckets, reduce - backward * (1 - 1 / buckets));
-      }
-      lastGradient = Math.max(lastGradient, exposed - drained);
-      if (plan.schedule !== 'zb-h1' && !isDual) drained += work.backward[device]! + work.hop;
-      if (zero === 1 || zero === 2) {
-        const needed =
-          overlap === 'sequential'
-            ? gatherDense.time(dense * weightBytes) + gatherExperts.time(experts * expertBytes)
-            : Math.max(gather / Math.max(1, buckets), gather - forward * (1 - 1 / Math.max(1, buckets)));
-        exposedWeights = Math.max(exposedWeights, needed);
-      }
+      // Devices further down the pipeline end their last backward pass earlier.
+      out.gradients = Math.max(out.gradients, exposed(reduce, buckets, backward) - drained);
+      out.weights = Math.max(out.weights, exposed(gather, buckets, forward));
+      if (schedule !== 'zb-h1' && !isDual) drained += work.backward[device]! + work.hop;
     }
-    out.work = Math.min(pipeline, plan.microBatches * (isDual ? slowest / 2 : slowest));
+    out.work = Math.min(pipeline, microBatches * slowest);
     out.bubble = pipeline - out.work;
-    out.gradients = lastGradient;
-    out.weights = exposedWeights;
     out.optimizer = mostParameters * this.#adamPerParameter;
-    out.host = 0;
+    out.host = cluster.system.chip.cores === null ? 0 : constants.neuronTrainingStep!;
     out.step = pipeline + out.gradients + out.weights + out.optimizer + out.host;
     trainingMemory(this.#memory, plan, out.memory);
   }
 }
 
-/** The ranks of an item's group. */
-function groupOf({ dimension, ranks }: Pick<CollectiveItem, 'dimension' | 'ranks'>, plan: StepPlan): RankGroup {
-  const { tp, ep, expertTp } = plan;
-  switch (dimension) {
-    case 'tp':
-    case 'etp':
-      return { ranks, stride: 1 };
-    case 'ep':
-      // Without sequence parallelism the ranks of a tensor-parallel group hold the same tokens, and one of them speaks.
-      return { ranks, stride: ranks === ep ? expertTp : tp };
-    case 'edp':
-      return { ranks, stride: ep * expertTp };
-    case 'cp':
-    case 'dp':
-    case 'pp':
-      return { ranks, stride: strideOf(plan.placement, plan, dimension) };
-  }
+/** The operators of a rank, of a chip whose ranks all run the same. */
+function rankClock({ cluster, constants }: TrainingSetup): OperatorClock {
+  const { chip } = cluster.system;
+  const cores = chip.cores === null ? 1 : cluster.rank === 'chip' ? chip.cores : cluster.lnc;
+  return operatorClock(chip, cores, constants);
+}
+
+/** Virtual stages. */
+function stagesOf({ pp, interleave }: StepPlan): number {
+  return pp * interleave;
+}
+
+/** Ranks that hold the same experts. */
+function expertReplicas({ tp, cp, dp, ep, expertTp }: StepPlan): number {
+  return Math.max(1, (tp * cp * dp) / (ep * expertTp));
+}
+
+/** A pass with a queue of exchanges beside it. */
+function beside(work: Seconds, queue: Seconds, contention: number): Seconds {
+  return Math.max(work, queue) + contention * Math.min(work, queue);
+}
+
+/**
+ * What is left of exchanges in `buckets` when the pass of that length ends, at whose parts' ends they become ready (or are
+ * needed, in reverse); all of them without buckets.
+ */
+function exposed(exchanges: Seconds, buckets: number, pass: Seconds): Seconds {
+  if (buckets === 0) return exchanges;
+  return Math.max(exchanges / buckets, exchanges - pass * (1 - 1 / buckets));
 }
