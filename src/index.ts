@@ -347,6 +347,7 @@ export { kernelReport } from './report/kernel.ts';
 export { significant } from './report/numbers.ts';
 export { pipelineSvg, pipelineText, pipelineTimeline } from './report/pipeline.ts';
 export { runReport } from './report/run.ts';
+export { selfTestReport } from './report/selftest.ts';
 export { type Column, table } from './report/table.ts';
 export { planText, trainReport } from './report/train.ts';
 export { validationReport } from './report/validate.ts';
@@ -425,6 +426,12 @@ export {
   type RunResult,
   runLayer,
 } from './workloads/run.ts';
+export {
+  type SelfTestCheck,
+  type SelfTestOptions,
+  type SelfTestResult,
+  selfTest,
+} from './workloads/selftest/selftest.ts';
 export { type PlanOptions, stepPlan, type TrainingJobOptions, trainingSetup } from './workloads/training/options.ts';
 export { PLACEMENTS, type Placement } from './workloads/training/placement.ts';
 export {
