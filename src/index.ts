@@ -242,6 +242,7 @@ export { kernelReport } from './report/kernel.ts';
 export { significant } from './report/numbers.ts';
 export { runReport } from './report/run.ts';
 export { type Column, table } from './report/table.ts';
+export { trainingRunReport } from './report/training-run.ts';
 export { validationReport } from './report/validate.ts';
 export { type CalibrateOptions, type Calibration, calibrate } from './validation/calibrate.ts';
 export type * from './validation/measurement.ts';
@@ -263,6 +264,11 @@ export {
   type TimedCollective,
   timeCollective,
 } from './workloads/collective.ts';
+export { economics } from './workloads/economics.ts';
+export { type BitFlip, Executor } from './workloads/execution/executor.ts';
+export { ADAMW_DEFAULTS, type Optimizer } from './workloads/execution/optimizer.ts';
+export { openSession, type Session, type SessionOptions } from './workloads/execution/session.ts';
+export type { StepOptions } from './workloads/execution/transformer.ts';
 export {
   type KernelOptions,
   type KernelResult,
@@ -278,3 +284,11 @@ export {
   type RunResult,
   runLayer,
 } from './workloads/run.ts';
+export {
+  type FlipReport,
+  gradientBound,
+  runTraining,
+  type TrainingRun,
+  type TrainingRunOptions,
+  type TrainingRunResult,
+} from './workloads/training-run.ts';
