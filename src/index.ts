@@ -350,6 +350,7 @@ export { runReport } from './report/run.ts';
 export { selfTestReport } from './report/selftest.ts';
 export { type Column, table } from './report/table.ts';
 export { planText, trainReport } from './report/train.ts';
+export { trainingRunReport } from './report/training-run.ts';
 export { validationReport } from './report/validate.ts';
 export { type CalibrateOptions, type Calibration, calibrate } from './validation/calibrate.ts';
 export { type ClaimOptions, type ClaimRow, evaluateClaims, type Sensitivity } from './validation/claims/claims.ts';
@@ -400,6 +401,11 @@ export {
   type MachineClocks,
   machineClocks,
 } from './workloads/inference/tables.ts';
+export { economics } from './workloads/economics.ts';
+export { type BitFlip, Executor } from './workloads/execution/executor.ts';
+export { ADAMW_DEFAULTS, type Optimizer } from './workloads/execution/optimizer.ts';
+export { openSession, type Session, type SessionOptions } from './workloads/execution/session.ts';
+export type { StepOptions } from './workloads/execution/transformer.ts';
 export {
   type KernelOptions,
   type KernelResult,
@@ -443,3 +449,10 @@ export {
 } from './workloads/training/setup.ts';
 export { StepModel } from './workloads/training/step-model.ts';
 export { pipelineRun, type TrainingResult, trainStep } from './workloads/training/train.ts';
+  type FlipReport,
+  gradientBound,
+  runTraining,
+  type TrainingRun,
+  type TrainingRunOptions,
+  type TrainingRunResult,
+} from './workloads/training-run.ts';
