@@ -152,7 +152,22 @@ export { ringOrder } from './fabric/rings.ts';
 export { appendRoute, hops, longestRoute, pathCount, type Route, route, routes } from './fabric/routes.ts';
 export { buildTopology, type LinkRate, linkName, type Topology } from './fabric/topology.ts';
 export { parseMsccl } from './formats/msccl.ts';
+export {
+  type NeuronProfile,
+  type ProfileCollective,
+  type ProfileInstruction,
+  type ProfileOptions,
+  type ProfileResidency,
+  type ProfileThrottle,
+  type ProfileTransfer,
+  profileProgram,
+  type TransferSide,
+} from './formats/neuron-profile/profile.ts';
+export { PROFILE_SCHEMA_VERSION } from './formats/neuron-profile/schema.ts';
+export { type ProfileRow, profileTables } from './formats/neuron-profile/tables.ts';
+export { writeNeuronProfile } from './formats/neuron-profile.ts';
 export { type Counter, type Slice, type Timeline, type Track, writePerfetto } from './formats/perfetto.ts';
+export { profileTimeline } from './formats/profile-timeline.ts';
 export { parseScheduleJson } from './formats/schedule-json.ts';
 export { alternativeNames, chooseAlternatives } from './hardware/alternatives.ts';
 export {

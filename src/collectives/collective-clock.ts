@@ -17,7 +17,7 @@ import type { CollectiveCase, CollectiveClock, CollectiveCost, RankGroup } from 
 import { type CollectiveEngine, collectiveEngine } from './engine.ts';
 import { type Fidelity, type PhaseRun, type ResourceUse, resourceUses } from './execute.ts';
 import { busFactor } from './formula.ts';
-import { type Plan, preparePlans } from './plans.ts';
+import { type Plan, type PlanShape, shapePlans, tunePlan } from './plans.ts';
 import { roundsTime } from './rounds.ts';
 import { COLLECTIVES, type Collective } from './schedule.ts';
 import { Wires } from './wires.ts';
@@ -37,6 +37,9 @@ export interface CollectiveTiming extends CollectiveCost {
   readonly resources: readonly ResourceUse[];
 }
 
+/** What models of the same wires share. */
+const shapes = new WeakMap<Wires, Map<string, readonly PlanShape[]>>();
+
 /** Above this many transfers the phase between nodes is timed as classes of links. */
 const MAX_EXPLICIT = 2 ** 19;
 
@@ -50,10 +53,11 @@ export class CollectiveModel {
   readonly #hasKinds: boolean;
   readonly #plans = new Map<string, readonly Plan[]>();
 
-  constructor(cluster: Cluster, constants: Constants = fittedConstants()) {
+  /** @param wires of the same cluster, where another model has prepared what does not depend on the constants */
+  constructor(cluster: Cluster, constants: Constants = fittedConstants(), wires: Wires = new Wires(cluster)) {
     this.cluster = cluster;
     this.engine = collectiveEngine(cluster, constants);
-    this.wires = new Wires(cluster, this.engine);
+    this.wires = wires;
     this.#hasKinds = cluster.faultyNodes.size + cluster.slowChips.size > 0;
     this.#late = Array.from(cluster.lateRanks.values()).reduce((most, late) => Math.max(most, late), 0);
   }
@@ -97,7 +101,7 @@ export class CollectiveModel {
       fidelity,
       protocol,
       steps: plan.steps,
-      resources: resourceUses(runs, time, this.wires),
+      resources: resourceUses(runs, time, this.wires, this.engine),
     };
   }
 
@@ -137,7 +141,9 @@ export class CollectiveModel {
     const known = this.#plans.get(key);
     if (known !== undefined) return known;
     this.#check(collective, group, algorithm);
-    const plans = preparePlans(collective, group, this.wires, algorithm === 'auto' ? undefined : algorithm);
+    const plans = this.#shapes(key, collective, group, algorithm).map((shape) =>
+      tunePlan(shape, collective, this.wires, this.engine),
+    );
     if (plans.length === 0) {
       const wanted = algorithm === 'auto' ? 'none' : algorithm;
       const what = `${collective} over ${group.ranks} ranks of ${this.cluster.system.id}`;
@@ -145,6 +151,15 @@ export class CollectiveModel {
     }
     this.#plans.set(key, plans);
     return plans;
+  }
+
+  #shapes(key: string, collective: Collective, group: RankGroup, algorithm: string): readonly PlanShape[] {
+    const ofWires = shapes.get(this.wires) ?? new Map<string, readonly PlanShape[]>();
+    shapes.set(this.wires, ofWires);
+    const wanted = algorithm === 'auto' ? undefined : algorithm;
+    const found = ofWires.get(key) ?? shapePlans(collective, group, this.wires, this.engine.library, wanted);
+    ofWires.set(key, found);
+    return found;
   }
 
   #check(collective: Collective, { ranks, stride, perNode }: RankGroup, algorithm: string): void {

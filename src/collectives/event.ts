@@ -31,6 +31,7 @@ export interface EventResult extends ExecutionResult {
 export function runEvents(
   program: Program,
   wires: Wires,
+  capacity: Float64Array,
   drive: Drive,
   scale: number,
   chunk: Bytes = DEFAULT_CHUNK,
@@ -38,7 +39,7 @@ export function runEvents(
 ): EventResult {
   const bytes = program.bytes.map((b) => b * scale);
   const size = Math.max(chunk, smallestChunk(program.path, bytes, wires));
-  const run = new EventRun(program, bytes, wires, drive, size);
+  const run = new EventRun(program, bytes, wires, capacity, drive, size);
   run.run(ready);
   return {
     time: run.last / PICOSECONDS_PER_SECOND,
@@ -89,15 +90,15 @@ class EventRun {
   readonly #ends: Float64Array;
   last: Picoseconds = 0;
 
-  constructor(program: Program, bytes: Float64Array, wires: Wires, drive: Drive, chunk: Bytes) {
+  constructor(program: Program, bytes: Float64Array, wires: Wires, capacity: Float64Array, drive: Drive, chunk: Bytes) {
     const transfers = program.path.length;
     this.#program = program;
     this.#bytes = bytes;
     this.#wires = wires;
     this.#latency = drive.latency.map(toPicoseconds);
-    this.#capacity = Float64Array.from(wires.capacity, (rate) => rate * drive.efficiency);
-    this.#isLink = Uint8Array.from(wires.capacity, (_, r) => (wires.isLink(r) ? 1 : 0));
-    this.#free = new Float64Array(wires.capacity.length);
+    this.#capacity = capacity.map((rate) => rate * drive.efficiency);
+    this.#isLink = Uint8Array.from(capacity, (_, r) => (wires.isLink(r) ? 1 : 0));
+    this.#free = new Float64Array(capacity.length);
     this.#stages = { ...program.stages, open: program.stages.open.slice() };
     this.#entered = new Uint8Array(this.#stages.open.length);
     // At least one for each way, so that all carry their share.

@@ -8,19 +8,20 @@
  */
 import type { Bytes, Seconds } from '../base/units.ts';
 import { type Drive, driveOf } from './drive.ts';
+import type { CollectiveEngine } from './engine.ts';
 import { DEFAULT_CHUNK, runEvents } from './event.ts';
 import { type ExecutionResult, flowProblem, loadOf, runFlow } from './flow.ts';
 import { type Folded, fold } from './fold.ts';
 import { compileSteps, type Program } from './program.ts';
 import type { Schedule } from './schedule.ts';
-import type { Wires } from './wires.ts';
+import type { ResourceKind, Wires } from './wires.ts';
 
 export type Fidelity = 'formula' | 'flow' | 'event';
 
 /** What one resource did while a collective ran. */
 export interface ResourceUse {
   readonly name: string;
-  readonly kind: 'link' | 'memory' | 'channel';
+  readonly kind: ResourceKind;
   readonly bytes: Bytes;
   /** Time at its full rate that the bytes take. */
   readonly busy: Seconds;
@@ -40,6 +41,8 @@ export interface PhaseRun {
 interface Prepared {
   readonly program: Program;
   readonly load: Float64Array;
+  /** Of the resources known when it was prepared: all that it uses. */
+  readonly capacity: Float64Array;
   /** For each protocol of the engine. */
   readonly drives: readonly Drive[];
   /** For the flow clock: classes where there is symmetry, and the class of each resource. */
@@ -55,15 +58,23 @@ export class PhaseClock {
   readonly #groups: readonly Int32Array[];
   readonly #bytesPerElement: number;
   readonly #wires: Wires;
+  readonly #engine: CollectiveEngine;
   readonly #classes: (Prepared & { readonly count: number })[];
   #whole: Prepared | undefined;
 
   /** @param bytesPerElement for a collective of one byte */
-  constructor(schedule: Schedule, groups: readonly Int32Array[], bytesPerElement: number, wires: Wires) {
+  constructor(
+    schedule: Schedule,
+    groups: readonly Int32Array[],
+    bytesPerElement: number,
+    wires: Wires,
+    engine: CollectiveEngine,
+  ) {
     this.#schedule = schedule;
     this.#groups = groups;
     this.#bytesPerElement = bytesPerElement;
     this.#wires = wires;
+    this.#engine = engine;
     this.#classes = stepClasses(schedule).map(({ first, count }) => ({ ...this.#prepare([first]), count }));
   }
 
@@ -96,7 +107,7 @@ export class PhaseClock {
 
   /** One step of each class, if every one of them leaves all endpoints in step; null if not. */
   #runClasses(bytes: Bytes, protocol: number, fidelity: 'flow' | 'event'): PhaseRun | null {
-    const resources = this.#wires.capacity.length;
+    const resources = this.#wires.rate.length;
     const total = { time: 0, load: new Float64Array(resources), peak: new Float64Array(resources) };
     for (const prepared of this.#classes) {
       const { count } = prepared;
@@ -114,28 +125,32 @@ export class PhaseClock {
   #prepare(steps: readonly number[]): Prepared {
     const wires = this.#wires;
     const program = compileSteps(this.#schedule, steps, this.#groups, this.#bytesPerElement, wires);
-    const drives = wires.engine.protocols.map((protocol) => driveOf(program, wires, protocol));
+    const engine = this.#engine;
+    const capacity = wires.capacities(engine);
+    const drives = engine.protocols.map((protocol) => driveOf(program, wires, engine, protocol));
     let folded: Folded | undefined;
     const flow = (): Folded => {
       if (folded === undefined) {
-        const problem = flowProblem(program, wires);
+        const problem = flowProblem(program, wires, capacity);
         const resourceClass = Uint32Array.from(problem.capacity, (_, r) => r);
         folded = fold(problem, drives) ?? { problem, drives, resourceClass };
       }
       return folded;
     };
-    return { program, load: loadOf(program, wires), drives, flow };
+    return { program, load: loadOf(program, wires), capacity, drives, flow };
   }
 
   #execute(
-    { program, drives, flow }: Prepared,
+    { program, capacity, drives, flow }: Prepared,
     bytes: Bytes,
     protocol: number,
     fidelity: 'flow' | 'event',
     ready?: Float64Array,
   ): ExecutionResult {
-    if (fidelity === 'event') return runEvents(program, this.#wires, drives[protocol]!, bytes, DEFAULT_CHUNK, ready);
-    if (ready !== undefined) return runFlow(flowProblem(program, this.#wires), drives[protocol]!, bytes, ready);
+    if (fidelity === 'event')
+      return runEvents(program, this.#wires, capacity, drives[protocol]!, bytes, DEFAULT_CHUNK, ready);
+    if (ready !== undefined)
+      return runFlow(flowProblem(program, this.#wires, capacity), drives[protocol]!, bytes, ready);
     const folded = flow();
     const result = runFlow(folded.problem, folded.drives[protocol]!, bytes);
     return { ...result, peak: Float64Array.from(folded.resourceClass, (c) => result.peak[c]!) };
@@ -154,9 +169,14 @@ export function stepClasses({ stepClass }: Schedule): { first: number; count: nu
 }
 
 /** The resources that were used, longest busy first; equal ones in the order of their numbers. */
-export function resourceUses(runs: readonly PhaseRun[], time: Seconds, wires: Wires): ResourceUse[] {
+export function resourceUses(
+  runs: readonly PhaseRun[],
+  time: Seconds,
+  wires: Wires,
+  engine: CollectiveEngine,
+): ResourceUse[] {
   const uses: ResourceUse[] = [];
-  wires.capacity.forEach((capacity, resource) => {
+  wires.capacities(engine).forEach((capacity, resource) => {
     let bytes = 0;
     let peak = 0;
     for (const run of runs) {

@@ -45,9 +45,9 @@ interface Loop {
 let loop: Loop | undefined;
 
 /** The problem that a program is on these wires; all ways of a path as one list, with the share of the way in the weight. */
-export function flowProblem(program: Program, wires: Wires): FlowProblem {
+export function flowProblem(program: Program, wires: Wires, capacity: Float64Array): FlowProblem {
   const { path, bytes, stages } = program;
-  return { path, bytes, paths: flatten(wires), capacity: Float64Array.from(wires.capacity), stages };
+  return { path, bytes, paths: flatten(wires, capacity), capacity, stages };
 }
 
 /** Time of the problem with `scale` times its bytes. `ready`: when each endpoint begins; at once if left out. */
@@ -147,7 +147,7 @@ function entriesOf(problem: FlowProblem): Entries {
 /** Bytes on each resource, by the weights of the paths: what any clock charges. */
 export function loadOf({ path, bytes }: Program, wires: Wires): Float64Array {
   const { ways, entries, share, resource, weight } = wires.paths;
-  const load = new Float64Array(wires.capacity.length);
+  const load = new Float64Array(wires.rate.length);
   for (let t = 0; t < path.length; t++) {
     for (let way = ways[path[t]!]!; way < ways[path[t]! + 1]!; way++) {
       const carried: Bytes = bytes[t]! * share[way]!;
@@ -157,11 +157,12 @@ export function loadOf({ path, bytes }: Program, wires: Wires): Float64Array {
   return load;
 }
 
-const flattened = new WeakMap<Wires, FlatPaths>();
+const flattened = new WeakMap<Float64Array, FlatPaths>();
 
-function flatten(wires: Wires): FlatPaths {
+/** Kept with the capacities, which are made anew when paths have been added. */
+function flatten(wires: Wires, capacity: Float64Array): FlatPaths {
   const { ways, entries, share, resource, weight } = wires.paths;
-  const known = flattened.get(wires);
+  const known = flattened.get(capacity);
   if (known?.start.length === ways.length) return known;
   const weights = Float64Array.from(weight);
   for (let way = 0; way < share.length; way++) {
@@ -169,18 +170,18 @@ function flatten(wires: Wires): FlatPaths {
   }
   const start = Uint32Array.from(ways, (way) => entries[way]!);
   const limit = new Float64Array(start.length - 1);
-  const used = new Float64Array(wires.capacity.length);
+  const used = new Float64Array(capacity.length);
   for (let path = 0; path < limit.length; path++) {
     limit[path] = Number.POSITIVE_INFINITY;
     // A path may meet a resource more than once: the memory of a chip that it stays on, a link of two ways.
     for (let i = start[path]!; i < start[path + 1]!; i++) used[resource[i]!]! += weights[i]!;
     for (let i = start[path]!; i < start[path + 1]!; i++) {
-      limit[path] = Math.min(limit[path]!, wires.capacity[resource[i]!]! / used[resource[i]!]!);
+      limit[path] = Math.min(limit[path]!, capacity[resource[i]!]! / used[resource[i]!]!);
     }
     for (let i = start[path]!; i < start[path + 1]!; i++) used[resource[i]!] = 0;
   }
   const flat = { start, resource: Uint32Array.from(resource), weight: weights, limit };
-  flattened.set(wires, flat);
+  flattened.set(capacity, flat);
   return flat;
 }
 

@@ -85,8 +85,13 @@ export class ProgramBuilder {
   #banksMost = 0;
 
   constructor(name: string, core: CoreSpec) {
-    if (core.sbuf === null || core.psum === null || core.tensor === null) {
-      throw new ModelError('UNSUPPORTED', core.id, 'expected a NeuronCore whose memories and engines are published');
+    // Inferentia1 and other makers' chips have no core at all.
+    if (core?.sbuf == null || core.psum === null || core.tensor === null) {
+      throw new ModelError(
+        'UNSUPPORTED',
+        name,
+        'expected a NeuronCore whose memories and engines are published, got none',
+      );
     }
     this.name = name;
     this.core = core;

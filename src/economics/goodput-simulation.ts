@@ -90,7 +90,7 @@ export function simulateGoodput(job: CheckpointedJob, options: SimulationOptions
       do run.replace();
       while (!run.survives(restart));
     }
-    squares += (run.clock - start) ** 2;
+    squares += (run.clock - start) * (run.clock - start);
   }
   const mean = run.clock / segments;
   const deviation = Math.sqrt(Math.max(0, squares / segments - mean * mean) / segments);
@@ -149,7 +149,10 @@ export function simulateElasticGoodput(
     }
   }
   const result = work / clock;
-  const spread = batches.reduce((sum, batch) => sum + (batch.work / batch.time - result) ** 2, 0);
+  const spread = batches.reduce((sum, batch) => {
+    const deviation = batch.work / batch.time - result;
+    return sum + deviation * deviation;
+  }, 0);
   return {
     goodput: result,
     standardError: Math.sqrt(spread / (BATCHES * (BATCHES - 1))),

@@ -3,6 +3,7 @@ import { expectInteger, expectOneOf } from '../base/errors.ts';
 import { CollectiveModel } from '../collectives/collective-clock.ts';
 import type { CollectiveCase } from '../collectives/cost.ts';
 import { COLLECTIVES } from '../collectives/schedule.ts';
+import { Wires } from '../collectives/wires.ts';
 import type { Cluster } from '../fabric/cluster.ts';
 import { findSystem } from '../hardware/catalog.ts';
 import type { Constants } from '../hardware/fitted.ts';
@@ -14,14 +15,14 @@ import type { Predict } from './predict.ts';
 const FRAMEWORKS: readonly string[] = ['torch.distributed'];
 
 /** Clusters by system, number of systems, and how it is cut into ranks: rows of one machine share what is prepared for it. */
-const clusters = new Map<string, Cluster>();
-const models = new WeakMap<Constants, Map<Cluster, CollectiveModel>>();
+const clusters = new Map<string, { readonly cluster: Cluster; readonly wires: Wires }>();
+const models = new WeakMap<Constants, Map<Wires, CollectiveModel>>();
 
-function modelOf(cluster: Cluster, constants: Constants): CollectiveModel {
-  const known = models.get(constants) ?? new Map<Cluster, CollectiveModel>();
+function modelOf(cluster: Cluster, wires: Wires, constants: Constants): CollectiveModel {
+  const known = models.get(constants) ?? new Map<Wires, CollectiveModel>();
   models.set(constants, known);
-  const model = known.get(cluster) ?? new CollectiveModel(cluster, constants);
-  known.set(cluster, model);
+  const model = known.get(wires) ?? new CollectiveModel(cluster, constants, wires);
+  known.set(wires, model);
   return model;
 }
 
@@ -34,12 +35,14 @@ export function collectivePredictor({ system, case: ran }: CollectiveQuestion): 
   const spec = findSystem(system.id);
   const collective = expectOneOf('op', ran.op, COLLECTIVES);
   const key = `${system.id} ${system.nodes} ${lnc} ${system.nodes === 1 ? ranks : ''}`;
-  let cluster = clusters.get(key);
-  if (cluster === undefined) {
+  let placed = clusters.get(key);
+  if (placed === undefined) {
     const used = system.nodes === 1 ? { ranks } : { nodes: system.nodes };
-    cluster = createCluster(spec, { ...used, ...(lnc !== null && { lnc }) });
-    clusters.set(key, cluster);
+    const cluster = createCluster(spec, { ...used, ...(lnc !== null && { lnc }) });
+    placed = { cluster, wires: new Wires(cluster) };
+    clusters.set(key, placed);
   }
+  const { cluster, wires } = placed;
   expectInteger('ranks', ranks, 1, cluster.ranks);
   const isPartial = system.nodes > 1 && ranks < cluster.ranks;
   const request: CollectiveCase = {
@@ -48,6 +51,5 @@ export function collectivePredictor({ system, case: ran }: CollectiveQuestion): 
     group: { ranks, stride: 1, ...(isPartial && { perNode: ran.ranksPerNode }) },
     timing: ran.timing !== 'host' ? 'device' : FRAMEWORKS.includes(ran.software) ? 'framework' : 'host',
   };
-  const placed = cluster;
-  return (constants) => modelOf(placed, constants).cost(request).time;
+  return (constants) => modelOf(cluster, wires, constants).cost(request).time;
 }

@@ -51,7 +51,7 @@ export function hopsWithin({ topology, npus }: AstraDimension, from: number, to:
 }
 
 /** Ns of a message on the congestion-unaware network. */
-export function unawareDelay(
+function unawareDelay(
   dimensions: readonly AstraDimension[],
   source: number,
   destination: number,

@@ -24,7 +24,7 @@ import type { OperatorClock } from '../../core/operator-case.ts';
 import { operatorClock } from '../../core/operator-clock.ts';
 import { FORMAT_BYTES } from '../../core/operator-work.ts';
 import type { Step } from '../../models/graph.ts';
-import { layersBefore, type PreparedMemory, prepareTrainingMemory, trainingMemory } from '../../models/memory.ts';
+import { layersBefore, type MemoryUse, type PreparedMemory, prepareTrainingMemory, trainingMemory } from '../../models/memory.ts';
 import {
   embeddingGraph,
   headGraph,
@@ -372,6 +372,11 @@ export class StepModel {
       sums.gather =
         over.dense.allGather.time(dense * this.#weightBytes) + over.experts.allGather.time(experts * this.#expertBytes);
     }
+  }
+
+  /** Writes what the fullest rank of `plan` holds into `out`: needs no tables. */
+  memory(plan: StepPlan, out: MemoryUse): void {
+    trainingMemory(this.#memory, plan, out);
   }
 
   /** Times of the virtual stages of a plan, as the event engine takes them. */
