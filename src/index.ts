@@ -109,6 +109,86 @@ export {
   type StreamStep,
 } from './core/streams.ts';
 export {
+  breakEvenPrice,
+  type CostMetric,
+  type CostRow,
+  capability,
+  costRow,
+  saving,
+  type TrainingRun,
+  trainingRun,
+  unitCost,
+} from './economics/costs.ts';
+export {
+  type Fleet,
+  type FleetOptions,
+  type FleetSum,
+  type FleetTarget,
+  sizeFleet,
+  splitFleet,
+  sumFleets,
+} from './economics/fleet.ts';
+export {
+  bestInterval,
+  type CheckpointedJob,
+  type ElasticJob,
+  elasticGoodput,
+  goodput,
+  segmentTime,
+  sparesFor,
+  stragglerFactor,
+} from './economics/goodput.ts';
+export {
+  type SimulatedGoodput,
+  type SimulationOptions,
+  simulateElasticGoodput,
+  simulateGoodput,
+} from './economics/goodput-simulation.ts';
+export {
+  type FleetPlan,
+  type FleetPlanOptions,
+  type FleetPlanResult,
+  type MixResult,
+  planFleet,
+  type Workload,
+} from './economics/plan-fleet.ts';
+export { type GoodputPlan, type GoodputPlanOptions, type GoodputRow, planGoodput } from './economics/plan-goodput.ts';
+export { bestMix, type Mix, type Portfolio, type Shock, type Supplier, shocked } from './economics/portfolio.ts';
+export {
+  type ChipPower,
+  chipPower,
+  type Footprint,
+  footprint,
+  type PowerOptions,
+  throttledSpeed,
+} from './economics/power.ts';
+export {
+  type ChipPrice,
+  chipPrice,
+  choosePrice,
+  givenPrice,
+  PRICE_BASES,
+  type PriceBasis,
+  type PriceQuery,
+} from './economics/prices.ts';
+export { type Ramp, type RampOptions, ramp } from './economics/ramp.ts';
+export {
+  componentMtbf,
+  type FailureComponent,
+  failureRate,
+  findReliability,
+  jobMtbf,
+  type ReliabilityProfile,
+  reliabilityProfiles,
+} from './economics/reliability.ts';
+export {
+  bestServing,
+  type ServingOptions,
+  type ServingPoint,
+  servingRows,
+  servingWithin,
+} from './economics/serving.ts';
+export {
   type ClusterClasses,
   clusterClasses,
   fabricClasses,
@@ -259,17 +339,20 @@ export type * from './models/spec.ts';
 export { kindCounts, layerCount } from './models/spec.ts';
 export * from './replay.ts';
 export { chipsReport, entryReport, modelsReport, systemsReport } from './report/catalogue.ts';
+export { claimsMarkdown, claimsReport } from './report/claims.ts';
 export { collectiveReport } from './report/collective.ts';
+export { fleetReport, goodputReport, rampReport } from './report/fleet.ts';
 export { inferReport } from './report/infer.ts';
 export { kernelReport } from './report/kernel.ts';
 export { significant } from './report/numbers.ts';
-// Training: pipelines, one step, and the search of plans.
 export { pipelineSvg, pipelineText, pipelineTimeline } from './report/pipeline.ts';
 export { runReport } from './report/run.ts';
 export { type Column, table } from './report/table.ts';
 export { planText, trainReport } from './report/train.ts';
 export { validationReport } from './report/validate.ts';
 export { type CalibrateOptions, type Calibration, calibrate } from './validation/calibrate.ts';
+export { type ClaimOptions, type ClaimRow, evaluateClaims, type Sensitivity } from './validation/claims/claims.ts';
+export type { Change } from './validation/claims/world.ts';
 export type * from './validation/measurement.ts';
 export { MEASUREMENT_KINDS } from './validation/measurement.ts';
 export { measurements, parseMeasurements } from './validation/schema.ts';
@@ -289,6 +372,7 @@ export {
   type TimedCollective,
   timeCollective,
 } from './workloads/collective.ts';
+export type { StepBreakdown } from './workloads/inference/breakdown.ts';
 export {
   decodeStep,
   evaluateInference,
@@ -297,7 +381,6 @@ export {
   inferenceClocks,
   prefill,
 } from './workloads/inference/evaluate.ts';
-export type { StepBreakdown } from './workloads/inference/graph-time.ts';
 export { type InferenceResult, infer, inferencePlanMemory } from './workloads/inference/infer.ts';
 export {
   type CompiledShapes,
@@ -309,7 +392,12 @@ export {
 } from './workloads/inference/plan.ts';
 export { tokensPerStep } from './workloads/inference/speculation.ts';
 export { StepClock, type StepTime } from './workloads/inference/steps.ts';
-export { type InferenceTables, inferenceTables } from './workloads/inference/tables.ts';
+export {
+  type InferenceTables,
+  inferenceTables,
+  type MachineClocks,
+  machineClocks,
+} from './workloads/inference/tables.ts';
 export {
   type KernelOptions,
   type KernelResult,
@@ -335,12 +423,7 @@ export {
   type RunResult,
   runLayer,
 } from './workloads/run.ts';
-export {
-  type PlanOptions,
-  stepPlan,
-  type TrainingJobOptions,
-  trainingSetup,
-} from './workloads/training/options.ts';
+export { type PlanOptions, stepPlan, type TrainingJobOptions, trainingSetup } from './workloads/training/options.ts';
 export { PLACEMENTS, type Placement } from './workloads/training/placement.ts';
 export {
   emptyCost,

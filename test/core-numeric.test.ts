@@ -549,11 +549,15 @@ describe('access patterns', () => {
 
   test('an instruction may overwrite its own operand, shifted too', () => {
     const x = random('f32', [2, 8], 1);
-    const { out } = onTile({ x }, { out: ['f32', 2, 8] }, (nc, t) => {
+    const { out, moved } = onTile({ x }, { out: ['f32', 2, 8], moved: ['f32', 2, 8] }, (nc, t) => {
       nc.tensorScalar(t.x!.columns(1, 7), t.x!.columns(0, 7), 'multiply', 2);
-      nc.copy(t.out!, t.x!);
+      nc.copy(t.out!.columns(1, 7), t.x!.columns(1, 7));
+      nc.copy(t.out!.columns(0, 1), t.x!.columns(0, 1));
+      nc.copy(t.x!.columns(1, 7), t.x!.columns(0, 7));
+      nc.copy(t.moved!, t.x!);
     });
     const values = x.toFloat32();
+    expect([...moved!.slice(0, 8)]).toEqual([values[0], ...out!.slice(0, 7)]);
     expect([...out!.slice(0, 8)]).toEqual([values[0], ...values.slice(0, 7).map((value) => 2 * value)]);
   });
 });

@@ -19,8 +19,8 @@ export interface Candidate {
   readonly algorithm: string;
   /** Elements of the collective's size in its schedules. */
   readonly elements: number;
-  /** The schedule of one group. */
-  readonly schedule: (collective: Collective) => Schedule;
+  /** The schedule of one group, of `elements` elements unless told otherwise. */
+  readonly schedule: (collective: Collective, elements?: number) => Schedule;
 }
 
 /** For each rank, in schedules that are measured: enough that halves, thirds and slices come out even. */
@@ -40,7 +40,7 @@ function isUnusual(collective: Collective, name: string, library: CollectiveEngi
 const OTHER_NAMES: readonly string[] = ['flat-ring', 'hierarchical'];
 
 /** Transfers of all its steps that an algorithm has in the order of the square of the ranks; only up to this many. */
-const MAX_PAIRS = 2 ** 19;
+const MAX_PAIRS = 2 ** 17;
 const ALL_PAIRS: readonly string[] = ['mesh', 'single-step-mesh', 'pairwise'];
 
 /** Slices in flight: one for little data, many for much. */
@@ -69,7 +69,8 @@ export function candidatesFor(
       name,
       algorithm,
       elements: p * ELEMENTS_PER_RANK,
-      schedule: (part) => buildSchedule({ ...request(part, p), ...options, algorithm, collective: part, ranks: p }),
+      schedule: (part, elements = p * ELEMENTS_PER_RANK) =>
+        buildSchedule({ ...request(part, p, elements), ...options, algorithm, collective: part, ranks: p }),
     });
   };
   for (const algorithm of collectiveAlgorithms()) {
@@ -128,9 +129,8 @@ function ordersOf(name: string, members: Int32Array, perChip: number, cluster: C
 }
 
 /** The data of a schedule; neighbours for point-to-point. */
-function request(collective: Collective, p: number): Partial<ScheduleOptions> {
+function request(collective: Collective, p: number, elements: number): Partial<ScheduleOptions> {
   if (collective === 'barrier') return {};
-  const elements = p * ELEMENTS_PER_RANK;
   if (collective === 'send-recv') return { elements, pairs: p > 1 ? [[0, 1]] : [] };
   if (collective === 'permute') {
     return { elements, pairs: Array.from({ length: p > 1 ? p : 0 }, (_, i): [number, number] => [i, (i + 1) % p]) };

@@ -13,6 +13,7 @@
  */
 import type { Drive } from './drive.ts';
 import type { FlowProblem } from './flow.ts';
+import { hashReal, mix } from './hash.ts';
 
 /** A problem on classes, and the class of every resource. */
 export interface Folded {
@@ -163,21 +164,6 @@ class Palette {
     this.classes = known.size;
     return known.size;
   }
-}
-
-/** A well-mixed 32-bit number: the finaliser of MurmurHash3. */
-function mix(x: number): number {
-  let h = Math.imul(x ^ (x >>> 16), 0x85ebca6b);
-  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
-  return (h ^ (h >>> 16)) >>> 0;
-}
-
-const real = new Float64Array(1);
-const halves = new Uint32Array(real.buffer);
-
-function hashReal(value: number): number {
-  real[0] = value;
-  return mix(halves[0]! ^ mix(halves[1]!));
 }
 
 /** The first thing of each colour. */

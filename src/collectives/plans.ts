@@ -67,7 +67,7 @@ const NOTHING: PlanShape = {
 };
 const INTER: readonly InterAlgorithm[] = ['ring', 'rdh', 'mesh', 'binomial-tree'];
 /** Groups over several nodes are also tried as one flat group, if the ranks of those nodes are not more than this. */
-const MAX_FLAT_RANKS = 1024;
+const MAX_FLAT_RANKS = 256;
 
 /** The plan of a shape with the numbers of an engine. */
 export function tunePlan(shape: PlanShape, collective: Collective, wires: Wires, engine: CollectiveEngine): Plan {

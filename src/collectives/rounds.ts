@@ -18,6 +18,7 @@ import { sendsBeside, transferLatency } from './drive.ts';
 import type { CollectiveEngine, Protocol } from './engine.ts';
 import { stepClasses } from './execute.ts';
 import { loadOf } from './flow.ts';
+import { hashReals } from './hash.ts';
 import { compileSteps, type Program } from './program.ts';
 import type { Schedule } from './schedule.ts';
 import { kindFactors, RESOURCE_KINDS, type Wires } from './wires.ts';
@@ -38,7 +39,7 @@ export interface Round {
 interface TransferClass {
   readonly count: number;
   /** Of each kind of resource: bytes on the fullest of its path / its rate, for a collective of one byte. */
-  readonly fill: readonly number[];
+  readonly fill: Float64Array;
   readonly latency: Seconds;
   readonly isFar: boolean;
   readonly sends: number;
@@ -71,18 +72,25 @@ function profile(program: Program, wires: Wires): TransferClass[] {
   const { paths, rate, kinds } = wires;
   const load = loadOf(program, wires);
   const sends = sendsBeside(program);
-  const classes = new Map<string, { -readonly [K in keyof TransferClass]: TransferClass[K] }>();
+  const classes = new Map<number, { -readonly [K in keyof TransferClass]: TransferClass[K] }>();
+  const kindCount = RESOURCE_KINDS.length;
+  const features = new Float64Array(kindCount + 3);
   for (let t = 0; t < path.length; t++) {
-    const fill = RESOURCE_KINDS.map(() => 0);
+    features.fill(0);
     for (let i = paths.entries[paths.ways[path[t]!]!]!; i < paths.entries[paths.ways[path[t]! + 1]!]!; i++) {
       const resource = paths.resource[i]!;
-      // To 12 digits: sums in another order differ in the last ones.
-      const part = Number((load[resource]! / rate[resource]!).toPrecision(12));
-      fill[kinds[resource]!] = Math.max(fill[kinds[resource]!]!, part);
+      const part = load[resource]! / rate[resource]!;
+      features[kinds[resource]!] = Math.max(features[kinds[resource]!]!, part);
     }
+    const fill = features.slice(0, kindCount);
     const latency = paths.latency[path[t]!]!;
     const isFar = wires.crossesNetwork(path[t]!);
-    const key = `${fill} ${latency} ${isFar} ${sends[t]}`;
+    // In single precision, as sums in another order differ in their last digits.
+    for (let kind = 0; kind < kindCount; kind++) features[kind] = Math.fround(features[kind]!);
+    features[kindCount] = latency;
+    features[kindCount + 1] = isFar ? 1 : 0;
+    features[kindCount + 2] = sends[t]!;
+    const key = hashReals(features);
     const known = classes.get(key);
     if (known) known.count++;
     else classes.set(key, { count: 1, fill, latency, isFar, sends: sends[t]! });

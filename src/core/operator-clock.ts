@@ -10,7 +10,7 @@ import type { BytesPerSecond, Seconds } from '../base/units.ts';
 import { type Constants, fittedConstants } from '../hardware/fitted.ts';
 import type { ChipSpec, CoreSpec } from '../hardware/spec.ts';
 import { acceleratorClock } from './accelerator.ts';
-import { clockProgram, type Interval, type ProgramTime } from './clock.ts';
+import { clockProgram, type Interval, type ProgramOptions, type ProgramTime } from './clock.ts';
 import type { OperatorCase, OperatorClock, OperatorCost } from './operator-case.ts';
 import { operatorProgram, residentTensors } from './operator-program.ts';
 import { splitOperator } from './operator-split.ts';
@@ -62,14 +62,20 @@ export function timeOperator(
   const hbmBandwidth = hbmShare(chip, cores, constants);
   const shares = splitOperator(operator, cores / copies).map((share) => {
     const program = operatorProgram(core, share.operator);
-    const time = clockProgram(program, { hbmBandwidth, resident: residentTensors(share.operator) });
-    return { ...share, program, time };
+    const options: ProgramOptions = {
+      hbmBandwidth,
+      descriptorTime: (constants.dmaLeastTime! * core.dma!.engines) / core.partitions,
+      exposedLoad: core.version >= 3 ? constants.exposedLoadV3! : constants.exposedLoadV2!,
+      resident: residentTensors(share.operator),
+    };
+    return { ...share, program, options, time: clockProgram(program, options) };
   });
   const slowest = shares.reduce((last, share) => (share.time.time > last.time.time ? share : last));
-  if (observe) clockProgram(slowest.program, { hbmBandwidth, resident: residentTensors(slowest.operator), observe });
+  if (observe) clockProgram(slowest.program, { ...slowest.options, observe });
   const overhead = timing === 'host' ? constants.hostLaunch! : 0;
   const { time, busy, bound } = slowest.time;
-  const seconds = time / 1e12;
+  // A copy is measured from its first byte on, not from the semaphore that starts it.
+  const seconds = time / 1e12 - (operator.op === 'dma-copy' ? (core.dmaStart ?? 0) : 0);
   return {
     cost: {
       time: seconds + overhead,

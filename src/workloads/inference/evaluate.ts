@@ -8,7 +8,7 @@
  * Leaves out: the queue before the prefill, and lengths that differ (see the simulator of request streams).
  */
 import type { Seconds } from '../../base/units.ts';
-import { addBreakdown, emptyBreakdown, type StepBreakdown } from './graph-time.ts';
+import { addBreakdown, emptyBreakdown, type StepBreakdown } from './breakdown.ts';
 import { type InferencePlan, replicaBatch } from './plan.ts';
 import { tokensPerStep } from './speculation.ts';
 import { decodeTime, prefillTime, StepClock } from './steps.ts';

@@ -9,8 +9,8 @@ import type { Constants } from '../../hardware/fitted.ts';
 import { inferenceMemory } from '../../models/inference-memory.ts';
 import { checkMemory, type MemoryUse } from '../../models/memory.ts';
 import { economics } from '../economics.ts';
+import { BREAKDOWN_KEYS, type StepBreakdown } from './breakdown.ts';
 import { evaluateInference } from './evaluate.ts';
-import { BREAKDOWN_KEYS, type StepBreakdown } from './graph-time.ts';
 import {
   type InferenceOptions,
   type InferencePlan,

@@ -11,10 +11,11 @@
  */
 import type { Seconds } from '../../base/units.ts';
 import type { RankGroup } from '../../collectives/cost.ts';
-import type { Dimension, Graph, GraphItem, Shard, Step } from '../../models/graph.ts';
+import type { Dimension, Graph, Shard, Step } from '../../models/graph.ts';
 import { embeddingGraph, headGraph, layerGraph, stageBytes } from '../../models/model-graph.ts';
 import { kindCounts, layerCount, type ModelSpec } from '../../models/spec.ts';
-import { addBreakdown, emptyBreakdown, graphTime, type StepBreakdown } from './graph-time.ts';
+import { graphTime, type ItemClock } from '../training/graph-time.ts';
+import { addBreakdown, emptyBreakdown, partOf, type StepBreakdown } from './breakdown.ts';
 import { type InferencePlan, paddedContext, paddedPrompt, planRanks } from './plan.ts';
 import { expertProgram, usesFlash } from './software.ts';
 import type { InferenceTables, ProgramTimes } from './tables.ts';
@@ -118,15 +119,25 @@ export class StepClock {
     return this.#tables.collectives({ collective: 'send-recv', bytes, group }).time;
   }
 
+  /** Time of a graph; what it consists of is added to `breakdown`. */
   #graph(graph: Graph, shard: Shard, breakdown: StepBreakdown): Seconds {
-    const { collectives } = this.#tables;
-    const duration = (item: GraphItem): Seconds => {
-      if (item.type === 'operator') return item.repeat * this.#program.operator(item.case);
-      const { collective, bytes, dtype, repeat } = item;
-      const group = this.#group(item.dimension, item.ranks, shard);
-      return repeat * collectives({ collective, bytes, dtype, group }).time;
+    const { operator, synchronise } = this.#program;
+    const clock: ItemClock = {
+      operator: (item) => {
+        const duration = item.repeat * operator(item.case);
+        breakdown[partOf(item)] += duration;
+        breakdown.synchronise += synchronise;
+        return duration + synchronise;
+      },
+      collective: ({ collective, bytes, dtype, repeat, dimension, ranks }) => {
+        const group = this.#group(dimension, ranks, shard);
+        return repeat * this.#tables.collectives({ collective, bytes, dtype, group }).time;
+      },
     };
-    return graphTime(graph, duration, this.#program.synchronise, breakdown);
+    // Inference software of today runs matmuls and collectives whole, one after the other.
+    const { time, compute } = graphTime(graph, clock, { pieces: 1, contention: 0 });
+    breakdown.communication += time - compute;
+    return time;
   }
 
   /** The ranks of a dimension: tp inner, then cp, then dp. Experts go over tp first where tokens are cut, else over dp. */
