@@ -29,7 +29,9 @@ function limitsOf({ cluster, constants, formats }: TrainingSetup): Limits {
   // The rate of the widest format that any operator computes in: no narrower one is slower.
   const isNarrow = FORMAT_BYTES[formats.compute] < FORMAT_BYTES[formats.activations];
   const stated = Object.entries(chip.peak).flatMap(([format, rate]) =>
-    typeof rate === 'number' && format !== 'sparse' && (isNarrow || format === 'bf16' || format === 'f16') ? [rate] : [],
+    typeof rate === 'number' && format !== 'sparse' && (isNarrow || format === 'bf16' || format === 'f16')
+      ? [rate]
+      : [],
   );
   const peak = Math.max(0, ...stated);
   const bytes = chip.memory.bandwidth ?? Infinity;

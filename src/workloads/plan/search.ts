@@ -8,11 +8,11 @@
  * which unit came first.
  */
 import type { Bytes, Seconds } from '../../base/units.ts';
-import { rankCapacity } from '../training/options.ts';
+import { rankCapacity, type TrainingJobOptions, trainingSetup } from '../training/options.ts';
 import { emptyCost, type StepCost, type StepPlan, type TrainingSetup } from '../training/setup.ts';
 import { StepModel } from '../training/step-model.ts';
 import { StepBound } from './bound.ts';
-import type { Unit } from './space.ts';
+import { planSpace, planUnits, type Space, type SpaceOptions, type Unit } from './space.ts';
 
 /** A plan and where its time goes, in seconds. */
 export interface RankedPlan {
@@ -61,11 +61,6 @@ export class UnitSearcher {
     this.#capacity = rankCapacity(setup.cluster);
   }
 
-  /** The least of the bounds of the plans that fit; Infinity if none does. */
-  boundOf({ plans }: Unit): Seconds {
-    return plans.reduce((least, plan) => (this.#fits(plan) ? Math.min(least, this.#bound.of(plan)) : least), Infinity);
-  }
-
   #fits(plan: StepPlan): boolean {
     this.model.memory(plan, this.#cost.memory);
     return this.#cost.memory.total <= this.#capacity;
@@ -107,4 +102,59 @@ export class UnitSearcher {
       place: [unit, index],
     };
   }
+}
+
+/** A space to search, and how many plans it has. */
+export interface TrainingSearch {
+  readonly setup: TrainingSetup;
+  readonly space: Space;
+  readonly units: readonly Unit[];
+  readonly size: number;
+}
+
+/** @throws RangeError or TypeError for a wrong option */
+export function trainingSearch(job: TrainingJobOptions, options: SpaceOptions = {}): TrainingSearch {
+  const setup = trainingSetup(job);
+  const space = planSpace(setup, options);
+  const units = planUnits(setup, space);
+  return { setup, space, units, size: units.reduce((sum, { plans }) => sum + plans.length, 0) };
+}
+
+/** What is known after some units. */
+export interface SearchState {
+  readonly units: number;
+  readonly fitting: number;
+  readonly evaluated: number;
+  readonly best: readonly RankedPlan[];
+}
+
+export const NOTHING_FOUND: SearchState = { units: 0, fitting: 0, evaluated: 0, best: [] };
+
+/** Adds the result of a unit. */
+export function addUnit(state: SearchState, result: UnitResult, keep: number): SearchState {
+  return {
+    units: state.units + 1,
+    fitting: state.fitting + result.fitting,
+    evaluated: state.evaluated + result.evaluated,
+    best: mergeRanked(state.best, result.best, keep),
+  };
+}
+
+/** The step time that a plan has to reach to be kept. */
+export function searchLimit({ best }: SearchState, keep: number): Seconds {
+  return best.length < keep ? Infinity : best[keep - 1]!.step;
+}
+
+/** Searches unit after unit; yields what is known after each, so that the caller can stop. */
+export function* searchTraining(
+  { setup, units }: TrainingSearch,
+  keep: number = 10,
+): Generator<SearchState, SearchState> {
+  const searcher = new UnitSearcher(setup);
+  let state = NOTHING_FOUND;
+  for (const [index, unit] of units.entries()) {
+    state = addUnit(state, searcher.search(unit, index, keep, searchLimit(state, keep)), keep);
+    yield state;
+  }
+  return state;
 }

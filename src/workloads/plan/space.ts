@@ -56,8 +56,9 @@ export const SPACE_AXES: readonly (keyof SpaceOptions)[] = [
 const MOST_CP = 16;
 const LEAST_POSITIONS = 1024;
 const MOST_CHUNKS = 10;
+const USUAL_TP = 8;
 /** More plans than this are not listed. */
-export const MOST_PLANS = 2 ** 22;
+export const MOST_PLANS: number = 2 ** 22;
 
 /** Divisors of n up to `most`, ascending. */
 function divisors(n: number, most: number): number[] {
@@ -71,21 +72,36 @@ export function planSpace(setup: TrainingSetup, options: SpaceOptions = {}): Spa
   expectKnownKeys('space', options, SPACE_AXES);
   const { model, cluster, seq, flash } = setup;
   const { kinds } = model;
-  const most = (of: (kind: (typeof kinds)[number]) => number) => kinds.reduce((max, kind) => Math.max(max, of(kind)), 1);
+  const most = (of: (kind: (typeof kinds)[number]) => number) =>
+    kinds.reduce((max, kind) => Math.max(max, of(kind)), 1);
   const heads = most(({ attention }) => attention.heads);
   const experts = most(({ mlp }) => (mlp.kind === 'moe' ? mlp.experts : 1));
   const integers = (name: keyof SpaceOptions, given: readonly number[] | undefined, fallback: readonly number[]) =>
-    (given ?? fallback).map((value) => expectInteger(name, value, name === 'zero' ? 0 : 1, name === 'zero' ? 3 : 2 ** 24));
-  const names = <T extends string>(name: keyof SpaceOptions, given: readonly T[] | undefined, all: readonly T[], fallback: readonly T[]) =>
-    (given ?? fallback).map((value) => expectOneOf(name, value, all));
+    (given ?? fallback).map((value) =>
+      expectInteger(name, value, name === 'zero' ? 0 : 1, name === 'zero' ? 3 : 2 ** 24),
+    );
+  const names = <T extends string>(
+    name: keyof SpaceOptions,
+    given: readonly T[] | undefined,
+    all: readonly T[],
+    fallback: readonly T[],
+  ) => (given ?? fallback).map((value) => expectOneOf(name, value, all));
   const recompute = ['none', 'selective', 'full'] as const;
   return {
     tp: integers('tp', options.tp, divisors(cluster.ranks, Math.min(heads, 4095))),
     pp: integers('pp', options.pp, divisors(cluster.ranks, layerCount(model))),
-    cp: integers('cp', options.cp, divisors(cluster.ranks, Math.min(MOST_CP, Math.max(1, Math.floor(seq / LEAST_POSITIONS))))),
+    cp: integers(
+      'cp',
+      options.cp,
+      divisors(cluster.ranks, Math.min(MOST_CP, Math.max(1, Math.floor(seq / LEAST_POSITIONS)))),
+    ),
     ep: integers('ep', options.ep, divisors(experts, cluster.ranks)),
     microBatch: integers('microBatch', options.microBatch, [1, 2, 4, 8]),
-    interleave: integers('interleave', options.interleave, Array.from({ length: MOST_CHUNKS }, (_, i) => i + 1)),
+    interleave: integers(
+      'interleave',
+      options.interleave,
+      Array.from({ length: MOST_CHUNKS }, (_, i) => i + 1),
+    ),
     recompute: names('recompute', options.recompute, recompute, flash ? ['none', 'full'] : recompute),
     zero: integers('zero', options.zero, [0, 1, 2, 3]),
     schedule: names('schedule', options.schedule, SCHEDULES, SCHEDULES),
@@ -102,7 +118,8 @@ export interface Unit {
 }
 
 /**
- * Every possible plan of the space, by unit: a combination of tp, cp, ep and micro-batch.
+ * Every possible plan of the space, by unit: a combination of tp, cp, ep and micro-batch. Those that are often good come first:
+ * a search that knows a good plan early skips more.
  * @throws RangeError if they are more than 2^22
  */
 export function planUnits(setup: TrainingSetup, space: Space): Unit[] {
@@ -123,7 +140,14 @@ export function planUnits(setup: TrainingSetup, space: Space): Unit[] {
       }
     }
   }
-  return units;
+  const far = (tp: number): number => Math.max(tp / USUAL_TP, USUAL_TP / tp);
+  return units.sort((a, b) => far(a.plans[0]!.tp) - far(b.plans[0]!.tp) || order(a) - order(b));
+}
+
+/** Small micro-batches leave most room for everything else. */
+function order({ plans }: Unit): number {
+  const { microBatch, cp } = plans[0]!;
+  return microBatch * cp;
 }
 
 interface Cut {

@@ -24,7 +24,13 @@ import type { OperatorClock } from '../../core/operator-case.ts';
 import { operatorClock } from '../../core/operator-clock.ts';
 import { FORMAT_BYTES } from '../../core/operator-work.ts';
 import type { Step } from '../../models/graph.ts';
-import { layersBefore, type MemoryUse, type PreparedMemory, prepareTrainingMemory, trainingMemory } from '../../models/memory.ts';
+import {
+  layersBefore,
+  type MemoryUse,
+  type PreparedMemory,
+  prepareTrainingMemory,
+  trainingMemory,
+} from '../../models/memory.ts';
 import {
   embeddingGraph,
   headGraph,
