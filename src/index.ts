@@ -346,6 +346,7 @@ export { inferReport } from './report/infer.ts';
 export { kernelReport } from './report/kernel.ts';
 export { significant } from './report/numbers.ts';
 export { pipelineSvg, pipelineText, pipelineTimeline } from './report/pipeline.ts';
+export { type PlanAnswer, planReport } from './report/plan.ts';
 export { runReport } from './report/run.ts';
 export { selfTestReport } from './report/selftest.ts';
 export { type Column, table } from './report/table.ts';
@@ -424,6 +425,20 @@ export {
 } from './workloads/pipeline/engine.ts';
 export { type PipelineOrder, type PipelineShape, pipelineOrder } from './workloads/pipeline/order.ts';
 export { BACKWARD, FORWARD, INPUT, type Pass, WEIGHT } from './workloads/pipeline/pass.ts';
+export { type PlanRow, paretoFront, type SearchResult, searchResult } from './workloads/plan/result.ts';
+export {
+  addUnit,
+  NOTHING_FOUND,
+  type RankedPlan,
+  type SearchState,
+  searchLimit,
+  searchTraining,
+  type TrainingSearch,
+  trainingSearch,
+  type UnitResult,
+  UnitSearcher,
+} from './workloads/plan/search.ts';
+export { SPACE_AXES, type Space, type SpaceOptions, type Unit } from './workloads/plan/space.ts';
 export {
   type BreakdownRow,
   errorBound,
