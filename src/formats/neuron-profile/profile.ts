@@ -108,7 +108,7 @@ export interface NeuronProfile {
   readonly throttles: readonly ProfileThrottle[];
 }
 
-export interface ProfileOptions extends Pick<ProgramOptions, 'hbmBandwidth' | 'descriptorTime'> {
+export interface ProfileOptions extends Omit<ProgramOptions, 'observe' | 'fold'> {
   readonly instanceType?: string;
   /** A guard: each event takes some 200 bytes. 2^20 by default. */
   readonly maxEvents?: number;
