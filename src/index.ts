@@ -464,6 +464,7 @@ export {
 } from './workloads/training/setup.ts';
 export { StepModel } from './workloads/training/step-model.ts';
 export { pipelineRun, type TrainingResult, trainStep } from './workloads/training/train.ts';
+export {
   type FlipReport,
   gradientBound,
   runTraining,
