@@ -168,6 +168,6 @@ describe('trnsim claims', () => {
 
   test('docs/claims.md is what the command prints', () => {
     const page = readFileSync(new URL('../docs/claims.md', import.meta.url), 'utf8');
-    expect(page, 'run: node dist/cli/main.js claims --markdown > docs/claims.md').toBe(claimsMarkdown(rows));
+    expect(page, 'run: npm run claims').toBe(claimsMarkdown(rows));
   });
 });

@@ -94,7 +94,7 @@ export function claimsMarkdown(claims: readonly ClaimRow[]): string {
     .map((row) => cells([row.id, row.quote, row.definition, `\`${row.command}\``]));
   return `# The public claims about Trainium, computed
 
-Printed by \`trnsim claims --markdown > docs/claims.md\`; a test holds this page to what the code computes. The statements are
+Printed by \`npm run claims\`; a test holds this page to what the code computes. The statements are
 quoted from the press and from AWS, by number. A figure agrees if the one computed rounds to it, or is on the right side of it.
 Nothing computed is stored: change a datum in \`data/\` and the row changes.
 
