@@ -76,28 +76,18 @@ let epoch: u32 = 0;
 let affected: u32 = 0;
 let group: u32 = 0;
 
-// @ts-expect-error: decorator
-@inline
 function at(column: u32, i: u32, shift: u32): usize {
   return usize(load<u32>(columns + (column << 2)) + (i << shift));
 }
-// @ts-expect-error: decorator
-@inline
 function int(column: u32, i: u32): u32 {
   return load<u32>(at(column, i, 2));
 }
-// @ts-expect-error: decorator
-@inline
 function setInt(column: u32, i: u32, value: u32): void {
   store<u32>(at(column, i, 2), value);
 }
-// @ts-expect-error: decorator
-@inline
 function real(column: u32, i: u32): f64 {
   return load<f64>(at(column, i, 3));
 }
-// @ts-expect-error: decorator
-@inline
 function setReal(column: u32, i: u32, value: f64): void {
   store<f64>(at(column, i, 3), value);
 }

@@ -85,7 +85,9 @@ export function packRows<T>(m: i32, k: i32, a: usize, rowStride: i32, colStride:
   const count = panelCount(m);
   for (let index = 0; index < count; index++) {
     const height = panelHeight(m, count, index);
-    interleave<T>(height, k, a, rowBytes, colBytes, out, height);
+    // A transposed matrix has the elements of a panel's column side by side.
+    if (rowStride == 1) copyPanel<T>(k, height, a, colBytes, out, height);
+    else interleave<T>(height, k, a, rowBytes, colBytes, out, height);
     a += usize(height) * rowBytes;
     out += (usize(height) * k) << 2;
   }

@@ -43,7 +43,13 @@ const stages = [
   {
     name: 'data',
     inputs: ['data', 'scripts/embed-data.mjs'],
-    outputs: ['src/hardware/data.gen.ts', 'src/models/presets.gen.ts', 'src/validation/measurements.gen.ts'],
+    outputs: [
+      'src/hardware/data.gen.ts',
+      'src/models/presets.gen.ts',
+      'src/economics/data.gen.ts',
+      'src/validation/claims/claims.gen.ts',
+      'src/validation/measurements.gen.ts',
+    ],
     run: embedData,
   },
   {

@@ -2,6 +2,8 @@
  * Compiles data/ into TypeScript modules, so that the library needs no file system (it also runs in a browser):
  *   src/hardware/data.gen.ts   chips, cores, fabrics, systems, prices, power, sources, fitted constants
  *   src/models/presets.gen.ts  models
+ *   src/economics/data.gen.ts  failure rates
+ *   src/validation/claims/claims.gen.ts  public claims
  *   src/validation/measurements.gen.ts  published measurements, as text: parsed only by who validates
  * The output depends on the files alone: entries sorted by file name, compact JSON. The values are `unknown` on
  * purpose: the schemas of src/hardware check them when they are first used.
@@ -51,6 +53,12 @@ export function embedData(rootUrl) {
     fitted: readJson(new URL('fitted.json', data)),
   });
   writeModule(new URL('src/models/presets.gen.ts', rootUrl), { models: readFolder(new URL('models/', data)) });
+  writeModule(new URL('src/economics/data.gen.ts', rootUrl), {
+    reliability: readJson(new URL('reliability.json', data)),
+  });
+  writeModule(new URL('src/validation/claims/claims.gen.ts', rootUrl), {
+    claims: readJson(new URL('claims.json', data)),
+  });
   const measurementsText = JSON.stringify(readJson(new URL('validation/measurements.json', data)));
   writeModule(new URL('src/validation/measurements.gen.ts', rootUrl), { measurementsText }, 'string');
 }

@@ -55,24 +55,24 @@ export {
 } from './core/access.ts';
 export { clockProgram, type Interval, type ProgramOptions, type ProgramTime } from './core/clock.ts';
 export {
+  type ActivationFunction,
+  type AluOperator,
+  type Attributes,
   ENGINES,
   type Engine,
-  type OperatorCost,
-  operatorCost,
-  type RankEngines,
-  rankEngines,
-} from './core/engines.ts';
-export type {
-  ActivationFunction,
-  AluOperator,
-  Attributes,
-  Instruction,
-  InstructionOf,
-  Opcode,
+  type Instruction,
+  type InstructionOf,
+  type Opcode,
 } from './core/instructions.ts';
-export { type NumericOptions, runProgram } from './core/numeric.ts';
-export { type Operator, type OperatorKind, operatorFlops } from './core/operator.ts';
-export type { Implementation, OperandFormat, OperatorCase, OperatorClock, OperatorName } from './core/operator-case.ts';
+export { type RunProgramOptions, runProgram } from './core/numeric.ts';
+export type {
+  Implementation,
+  OperandFormat,
+  OperatorCase,
+  OperatorClock,
+  OperatorCost,
+  OperatorName,
+} from './core/operator-case.ts';
 export { type OperatorDetail, operatorClock, timeOperator } from './core/operator-clock.ts';
 export { DIMENSION_NAMES, OPERATOR_NAMES, operatorDims } from './core/operator-dims.ts';
 export { operatorProgram } from './core/operator-program.ts';
@@ -101,6 +101,93 @@ export {
 } from './core/programs/selective-scan.ts';
 export { softmaxProgram } from './core/programs/softmax.ts';
 export { type TransposeOptions, transposeProgram } from './core/programs/transpose.ts';
+export {
+  type EngineStream,
+  interleave,
+  type SemaphoreSignal,
+  type SemaphoreWait,
+  type StreamStep,
+} from './core/streams.ts';
+export {
+  breakEvenPrice,
+  type CostMetric,
+  type CostRow,
+  capability,
+  costRow,
+  saving,
+  type TrainingRun,
+  trainingRun,
+  unitCost,
+} from './economics/costs.ts';
+export {
+  type Fleet,
+  type FleetOptions,
+  type FleetSum,
+  type FleetTarget,
+  sizeFleet,
+  splitFleet,
+  sumFleets,
+} from './economics/fleet.ts';
+export {
+  bestInterval,
+  type CheckpointedJob,
+  type ElasticJob,
+  elasticGoodput,
+  goodput,
+  segmentTime,
+  sparesFor,
+  stragglerFactor,
+} from './economics/goodput.ts';
+export {
+  type SimulatedGoodput,
+  type SimulationOptions,
+  simulateElasticGoodput,
+  simulateGoodput,
+} from './economics/goodput-simulation.ts';
+export {
+  type FleetPlan,
+  type FleetPlanOptions,
+  type FleetPlanResult,
+  type MixResult,
+  planFleet,
+  type Workload,
+} from './economics/plan-fleet.ts';
+export { type GoodputPlan, type GoodputPlanOptions, type GoodputRow, planGoodput } from './economics/plan-goodput.ts';
+export { bestMix, type Mix, type Portfolio, type Shock, type Supplier, shocked } from './economics/portfolio.ts';
+export {
+  type ChipPower,
+  chipPower,
+  type Footprint,
+  footprint,
+  type PowerOptions,
+  throttledSpeed,
+} from './economics/power.ts';
+export {
+  type ChipPrice,
+  chipPrice,
+  choosePrice,
+  givenPrice,
+  PRICE_BASES,
+  type PriceBasis,
+  type PriceQuery,
+} from './economics/prices.ts';
+export { type Ramp, type RampOptions, ramp } from './economics/ramp.ts';
+export {
+  componentMtbf,
+  type FailureComponent,
+  failureRate,
+  findReliability,
+  jobMtbf,
+  type ReliabilityProfile,
+  reliabilityProfiles,
+} from './economics/reliability.ts';
+export {
+  bestServing,
+  type ServingOptions,
+  type ServingPoint,
+  servingRows,
+  servingWithin,
+} from './economics/serving.ts';
 export {
   type ClusterClasses,
   clusterClasses,
@@ -145,7 +232,22 @@ export { ringOrder } from './fabric/rings.ts';
 export { appendRoute, hops, longestRoute, pathCount, type Route, route, routes } from './fabric/routes.ts';
 export { buildTopology, type LinkRate, linkName, type Topology } from './fabric/topology.ts';
 export { parseMsccl } from './formats/msccl.ts';
+export {
+  type NeuronProfile,
+  type ProfileCollective,
+  type ProfileInstruction,
+  type ProfileOptions,
+  type ProfileResidency,
+  type ProfileThrottle,
+  type ProfileTransfer,
+  profileProgram,
+  type TransferSide,
+} from './formats/neuron-profile/profile.ts';
+export { PROFILE_SCHEMA_VERSION } from './formats/neuron-profile/schema.ts';
+export { type ProfileRow, profileTables } from './formats/neuron-profile/tables.ts';
+export { writeNeuronProfile } from './formats/neuron-profile.ts';
 export { type Counter, type Slice, type Timeline, type Track, writePerfetto } from './formats/perfetto.ts';
+export { profileTimeline } from './formats/profile-timeline.ts';
 export { parseScheduleJson } from './formats/schedule-json.ts';
 export { alternativeNames, chooseAlternatives } from './hardware/alternatives.ts';
 export {
@@ -237,14 +339,23 @@ export type * from './models/spec.ts';
 export { kindCounts, layerCount } from './models/spec.ts';
 export * from './replay.ts';
 export { chipsReport, entryReport, modelsReport, systemsReport } from './report/catalogue.ts';
+export { claimsMarkdown, claimsReport } from './report/claims.ts';
 export { collectiveReport } from './report/collective.ts';
+export { fleetReport, goodputReport, rampReport } from './report/fleet.ts';
+export { inferReport } from './report/infer.ts';
 export { kernelReport } from './report/kernel.ts';
 export { significant } from './report/numbers.ts';
+export { pipelineSvg, pipelineText, pipelineTimeline } from './report/pipeline.ts';
+export { type PlanAnswer, planReport } from './report/plan.ts';
 export { runReport } from './report/run.ts';
+export { selfTestReport } from './report/selftest.ts';
 export { type Column, table } from './report/table.ts';
+export { planText, trainReport } from './report/train.ts';
 export { trainingRunReport } from './report/training-run.ts';
 export { validationReport } from './report/validate.ts';
 export { type CalibrateOptions, type Calibration, calibrate } from './validation/calibrate.ts';
+export { type ClaimOptions, type ClaimRow, evaluateClaims, type Sensitivity } from './validation/claims/claims.ts';
+export type { Change } from './validation/claims/world.ts';
 export type * from './validation/measurement.ts';
 export { MEASUREMENT_KINDS } from './validation/measurement.ts';
 export { measurements, parseMeasurements } from './validation/schema.ts';
@@ -264,6 +375,33 @@ export {
   type TimedCollective,
   timeCollective,
 } from './workloads/collective.ts';
+export type { StepBreakdown } from './workloads/inference/breakdown.ts';
+export {
+  decodeStep,
+  evaluateInference,
+  type InferenceClocks,
+  type InferenceTime,
+  inferenceClocks,
+  prefill,
+} from './workloads/inference/evaluate.ts';
+export { type InferenceResult, infer, inferencePlanMemory } from './workloads/inference/infer.ts';
+export {
+  type CompiledShapes,
+  type InferenceOptions,
+  type InferencePlan,
+  inferencePlan,
+  planRanks,
+  type Speculation,
+} from './workloads/inference/plan.ts';
+export { tokensPerStep } from './workloads/inference/speculation.ts';
+export { StepTable } from './workloads/inference/step-table.ts';
+export { StepClock, type StepTime } from './workloads/inference/steps.ts';
+export {
+  type InferenceTables,
+  inferenceTables,
+  type MachineClocks,
+  machineClocks,
+} from './workloads/inference/tables.ts';
 export { economics } from './workloads/economics.ts';
 export { type BitFlip, Executor } from './workloads/execution/executor.ts';
 export { ADAMW_DEFAULTS, type Optimizer } from './workloads/execution/optimizer.ts';
@@ -274,8 +412,33 @@ export {
   type KernelResult,
   OPERAND_FORMATS,
   parseOperandFormat,
+  profileKernel,
   runKernel,
 } from './workloads/kernel.ts';
+export { type PipelineWork, pipelineTime, pipelineWork } from './workloads/pipeline/closed-form.ts';
+export {
+  makespan,
+  type PipelineRun,
+  runPipeline,
+  type StageTimes,
+  type TimedPass,
+} from './workloads/pipeline/engine.ts';
+export { type PipelineOrder, type PipelineShape, pipelineOrder } from './workloads/pipeline/order.ts';
+export { BACKWARD, FORWARD, INPUT, type Pass, WEIGHT } from './workloads/pipeline/pass.ts';
+export { type PlanRow, paretoFront, type SearchResult, searchResult } from './workloads/plan/result.ts';
+export {
+  addUnit,
+  NOTHING_FOUND,
+  type RankedPlan,
+  type SearchState,
+  searchLimit,
+  searchTraining,
+  type TrainingSearch,
+  trainingSearch,
+  type UnitResult,
+  UnitSearcher,
+} from './workloads/plan/search.ts';
+export { SPACE_AXES, type Space, type SpaceOptions, type Unit } from './workloads/plan/space.ts';
 export {
   type BreakdownRow,
   errorBound,
@@ -285,6 +448,22 @@ export {
   runLayer,
 } from './workloads/run.ts';
 export {
+  type SelfTestCheck,
+  type SelfTestOptions,
+  type SelfTestResult,
+  selfTest,
+} from './workloads/selftest/selftest.ts';
+export { type PlanOptions, stepPlan, type TrainingJobOptions, trainingSetup } from './workloads/training/options.ts';
+export { PLACEMENTS, type Placement } from './workloads/training/placement.ts';
+export {
+  emptyCost,
+  type Overlap,
+  type StepCost,
+  type StepPlan,
+  type TrainingSetup,
+} from './workloads/training/setup.ts';
+export { StepModel } from './workloads/training/step-model.ts';
+export { pipelineRun, type TrainingResult, trainStep } from './workloads/training/train.ts';
   type FlipReport,
   gradientBound,
   runTraining,

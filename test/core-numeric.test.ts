@@ -13,9 +13,9 @@ import {
   HbmView,
   Index,
   matmul,
-  type NumericOptions,
   type ProgramBuilder,
   quantizeMx,
+  type RunProgramOptions,
   runProgram,
   type Tensor,
   tileProgram,
@@ -42,7 +42,7 @@ function onTile(
   inputs: Readonly<Record<string, Tensor>>,
   outputs: Readonly<Record<string, readonly [DType, number, number]>>,
   write: (nc: ProgramBuilder, tiles: Record<string, ReturnType<ProgramBuilder['sbuf']>>) => void,
-  { chip = 'trn3', ...options }: NumericOptions & { readonly chip?: 'trn1' | 'trn2' | 'trn3' } = {},
+  { chip = 'trn3', ...options }: RunProgramOptions & { readonly chip?: 'trn1' | 'trn2' | 'trn3' } = {},
 ): Record<string, Float32Array> {
   const program = tileProgram('test', core(chip), (nc) => {
     const tiles: Record<string, ReturnType<ProgramBuilder['sbuf']>> = {};
@@ -287,7 +287,7 @@ function onTensorE(
   chip: 'trn1' | 'trn2' | 'trn3',
   a: Tensor,
   b: Tensor,
-  options: NumericOptions & { readonly mode?: 'normal' | 'double-row'; readonly psum?: DType } = {},
+  options: RunProgramOptions & { readonly mode?: 'normal' | 'double-row'; readonly psum?: DType } = {},
 ): Float32Array {
   const { mode = 'normal', psum = 'f32' } = options;
   const packing = mode === 'normal' ? 1 : 2;
@@ -549,11 +549,15 @@ describe('access patterns', () => {
 
   test('an instruction may overwrite its own operand, shifted too', () => {
     const x = random('f32', [2, 8], 1);
-    const { out } = onTile({ x }, { out: ['f32', 2, 8] }, (nc, t) => {
+    const { out, moved } = onTile({ x }, { out: ['f32', 2, 8], moved: ['f32', 2, 8] }, (nc, t) => {
       nc.tensorScalar(t.x!.columns(1, 7), t.x!.columns(0, 7), 'multiply', 2);
-      nc.copy(t.out!, t.x!);
+      nc.copy(t.out!.columns(1, 7), t.x!.columns(1, 7));
+      nc.copy(t.out!.columns(0, 1), t.x!.columns(0, 1));
+      nc.copy(t.x!.columns(1, 7), t.x!.columns(0, 7));
+      nc.copy(t.moved!, t.x!);
     });
     const values = x.toFloat32();
+    expect([...moved!.slice(0, 8)]).toEqual([values[0], ...out!.slice(0, 7)]);
     expect([...out!.slice(0, 8)]).toEqual([values[0], ...values.slice(0, 7).map((value) => 2 * value)]);
   });
 });

@@ -5,7 +5,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ringAllReduce } from '../src/collectives/build.ts';
-import { createArena, DTYPES, type DType, type Tensor } from '../src/kernels/index.ts';
+import { operatorWork } from '../src/core/operator-work.ts';
+import { createArena, type Tensor } from '../src/kernels/index.ts';
 import { type DecoderConfig, parseModelConfig } from '../src/models/config.ts';
 import { parseModelSpec } from '../src/models/families.ts';
 import {
@@ -375,49 +376,43 @@ describe('a split of the layer', () => {
 });
 
 describe('the steps of a rank', () => {
-  const operators = (of: DecoderConfig, tp: number, tokens: number, dtype: DType) =>
-    layerSteps(of, shardLayer(of, tp), tokens, DTYPES[dtype].bytes).flatMap((step) =>
-      step.type === 'operator' ? [step.operator] : [],
-    );
+  const operators = (of: DecoderConfig, tp: number, tokens: number) =>
+    layerSteps(of, shardLayer(of, tp), tokens, 'bf16').flatMap((step) => (step.type === 'operator' ? [step] : []));
 
   test.each(FAMILIES)('of %s do the FLOPs of the whole layer together', (family) => {
     const of = config(family);
     const { hidden, heads, kvHeads, headDim, ffn } = of;
     const tokens = 13;
     for (const tp of [1, 2, 4].filter((n) => n <= kvHeads)) {
-      const flops = operators(of, tp, tokens, 'bf16')
-        .filter(({ kind }) => kind === 'matmul')
-        .reduce((sum, { batch, m, k, n }) => sum + 2 * batch * m * k * n, 0);
+      const flops = operators(of, tp, tokens).reduce((sum, { operator }) => sum + operatorWork(operator).flops, 0);
       const weights = hidden * (heads + 2 * kvHeads) * headDim + heads * headDim * hidden + 3 * hidden * ffn;
-      // Attention with its masked scores: Q K^T and P V, a product of [tokens, headDim] and tokens for each head.
-      expect(tp * flops).toBe(2 * tokens * weights + 2 * 2 * heads * tokens * tokens * headDim);
+      // Attention: Q K^T and P V, the lower triangle of [tokens, tokens] for each head.
+      const pairs = (tokens * (tokens + 1)) / 2;
+      expect(tp * flops).toBe(2 * tokens * weights + 2 * 2 * heads * pairs * headDim);
     }
   });
 
-  test('move the bytes worked out by hand', () => {
-    // qwen3 over 2 ranks: hidden 64, 4 heads and 2 KV heads of 16, feed-forward 40. 3 tokens, 2 bytes.
-    // q is 64 wide, k and v 32 each; an operator reads its operands and writes its result.
-    const moved = operators(config('qwen3'), 2, 3, 'bf16').map(({ name, hbmBytes }) => [name, hbmBytes]);
-    expect(moved).toEqual([
-      ['input norm', 2 * (3 * 64 + 64 + 3 * 64)],
-      ['QKV', 2 * (3 * 64 + 64 * 128 + 3 * 128)],
-      ['QK norm', 2 * (3 * 96 + 32 + 3 * 96)],
-      ['rotary embedding', 2 * (3 * 96 + 3 * 96)],
-      ['scores QK^T', 2 * (3 * 64 + 3 * 32)],
-      ['softmax', 0],
-      ['values PV', 2 * (3 * 32 + 3 * 64)],
-      ['output', 2 * (3 * 64 + 64 * 64 + 3 * 64)],
-      ['residual', 2 * 3 * (3 * 64)],
-      ['post-attention norm', 2 * (3 * 64 + 64 + 3 * 64)],
-      ['gate and up', 2 * (3 * 64 + 64 * 80 + 3 * 80)],
-      ['SiLU product', 2 * 3 * (3 * 40)],
-      ['down', 2 * (3 * 40 + 40 * 64 + 3 * 64)],
-      ['residual', 2 * 3 * (3 * 64)],
+  test('have the sizes of one rank', () => {
+    // qwen3 over 2 ranks: hidden 64, 4 heads and 2 KV heads of 16, feed-forward 40, so q is 64 wide, k and v 32 each.
+    const steps = operators(config('qwen3'), 2, 3).map(({ name, operator }) => [name, operator.op, operator.dims]);
+    expect(steps).toEqual([
+      ['input norm', 'rmsnorm', { rows: 3, cols: 64 }],
+      ['QKV', 'matmul', { m: 3, k: 64, n: 128 }],
+      ['QK norm', 'rmsnorm', { rows: 3 * 6, cols: 16 }],
+      ['rotary embedding', 'rope', { rows: 3 * 6, cols: 16 }],
+      ['attention', 'attention', { batch: 1, heads: 4, kvHeads: 2, headDim: 16, seqQ: 3, seqKv: 3 }],
+      ['output', 'matmul', { m: 3, k: 64, n: 64 }],
+      ['residual', 'add', { rows: 3, cols: 64 }],
+      ['post-attention norm', 'rmsnorm', { rows: 3, cols: 64 }],
+      ['gate and up', 'matmul', { m: 3, k: 64, n: 80 }],
+      ['SiLU product', 'swiglu', { rows: 3, cols: 40 }],
+      ['down', 'matmul', { m: 3, k: 40, n: 64 }],
+      ['residual', 'add', { rows: 3, cols: 64 }],
     ]);
   });
 
   test('sum twice over the ranks, the whole residual stream each time', () => {
-    const steps = layerSteps(config('llama'), shardLayer(config('llama'), 2), 13, 2);
+    const steps = layerSteps(config('llama'), shardLayer(config('llama'), 2), 13, 'bf16');
     expect(steps.filter((step) => step.type === 'all-reduce')).toEqual([
       { type: 'all-reduce', name: 'all-reduce of attention', elements: 13 * 64 },
       { type: 'all-reduce', name: 'all-reduce of MLP', elements: 13 * 64 },

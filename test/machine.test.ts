@@ -35,7 +35,7 @@ describe('ranks', () => {
     const m = machine(system, options);
     expect(m.ranks).toBe(ranks);
     expect(m.ranksPerChip).toBe(perChip);
-    expect(m.engines.cores).toBe(cores);
+    expect(m.coresPerRank).toBe(cores);
     expect(Array.from(m.chipOf)).toEqual(Array.from({ length: ranks }, (_, rank) => Math.floor(rank / perChip)));
   });
 
@@ -145,7 +145,7 @@ describe('the catalogue', () => {
       const chipsUsed = new Set(m.chipOf);
       expect(chipsUsed.size).toBe(m.system.chips);
       expect(new Set(m.ring).size).toBe(m.ranks);
-      expect(m.ranks * m.engines.cores).toBe(m.system.chips * m.system.chip.cores!);
+      expect(m.ranks * m.coresPerRank).toBe(m.system.chips * m.system.chip.cores!);
     }
   });
 });

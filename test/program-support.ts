@@ -29,8 +29,14 @@ export function runOn(
   program.tensors.forEach(({ name, dtype, shape, role }, i) => {
     if (role !== 'input') return;
     const count = shape.reduce((product, size) => product * size, 1);
-    tensors[name] = arena.tensor(dtype, shape).set(fill[name] ?? numbers(count, i + 1));
-    inputs[name] = Float64Array.from(tensors[name].toFloat32());
+    const values = fill[name] ?? numbers(count, i + 1);
+    const tensor = arena.tensor(dtype, shape);
+    tensors[name] = tensor;
+    if (dtype === 'e8m0') {
+      // Scales are powers of two; their codes are the exponents.
+      tensor.bytesView().set(values.map((value) => Math.round(Math.log2(value)) + 127));
+      inputs[name] = values;
+    } else inputs[name] = Float64Array.from(tensor.set(values).toFloat32());
   });
   const results = runProgram(program, tensors, { arena });
   const outputs = Object.fromEntries(

@@ -58,7 +58,7 @@ describe('the result', () => {
   test('is plain JSON: nothing is lost on the way through text', () => {
     const { result } = run({ rank: 'chip', tp: 4 });
     expect(JSON.parse(toJson(result))).toStrictEqual(result);
-    expect(result).toMatchObject({ schemaVersion: 1, ok: true, fidelity: 'formula', dtype: 'bf16', seed: 1, tp: 4 });
+    expect(result).toMatchObject({ schemaVersion: 1, ok: true, fidelity: 'event', dtype: 'bf16', seed: 1, tp: 4 });
     expect(result).toMatchObject({ system: 'trn2.48xlarge', chip: 'trn2', rank: 'chip', coresPerRank: 8, tokens: 16 });
   });
 

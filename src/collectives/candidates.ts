@@ -40,7 +40,7 @@ function isUnusual(collective: Collective, name: string, library: CollectiveEngi
 const OTHER_NAMES: readonly string[] = ['flat-ring', 'hierarchical'];
 
 /** Transfers of all its steps that an algorithm has in the order of the square of the ranks; only up to this many. */
-const MAX_PAIRS = 2 ** 18;
+const MAX_PAIRS = 2 ** 17;
 const ALL_PAIRS: readonly string[] = ['mesh', 'single-step-mesh', 'pairwise'];
 
 /** Slices in flight: one for little data, many for much. */
@@ -102,7 +102,8 @@ function addChipHierarchies(
   if (perChip === 1 || p === perChip || p % perChip !== 0) return;
   const chips = p / perChip;
   const intra = 'mesh';
-  for (const inter of ['mesh', 'rdh', 'ring']) {
+  // A ring would carry every block of an all-to-all through half the chips.
+  for (const inter of collective === 'all-to-all' ? ['mesh'] : ['mesh', 'rdh', 'ring']) {
     const options = { groupSize: perChip, intra: findAlgorithm('intra', intra), inter: findAlgorithm('inter', inter) };
     if (whyNot(findAlgorithm('algorithm', 'hierarchical'), collective, p, options) !== null) continue;
     const firsts = members.filter((_, position) => position % perChip === 0);

@@ -14,10 +14,10 @@ import type { Cluster } from '../fabric/cluster.ts';
 import { type Constants, fittedConstants } from '../hardware/fitted.ts';
 import { collectiveAlgorithms } from './algorithms/registry.ts';
 import type { CollectiveCase, CollectiveClock, CollectiveCost, RankGroup } from './cost.ts';
-import { type CollectiveEngine, collectiveEngine, type Protocol } from './engine.ts';
+import { type CollectiveEngine, collectiveEngine } from './engine.ts';
 import { type Fidelity, type PhaseRun, type ResourceUse, resourceUses } from './execute.ts';
 import { busFactor } from './formula.ts';
-import { type Plan, preparePlans } from './plans.ts';
+import { type Plan, type PlanShape, shapePlans, tunePlan } from './plans.ts';
 import { roundsTime } from './rounds.ts';
 import { COLLECTIVES, type Collective } from './schedule.ts';
 import { Wires } from './wires.ts';
@@ -37,6 +37,9 @@ export interface CollectiveTiming extends CollectiveCost {
   readonly resources: readonly ResourceUse[];
 }
 
+/** What models of the same wires share. */
+const shapes = new WeakMap<Wires, Map<string, readonly PlanShape[]>>();
+
 /** Above this many transfers the phase between nodes is timed as classes of links. */
 const MAX_EXPLICIT = 2 ** 19;
 
@@ -46,12 +49,16 @@ export class CollectiveModel {
   readonly wires: Wires;
   /** All wait for the rank that begins last. */
   readonly #late: Seconds;
+  /** Whether nodes differ: some have faults. */
+  readonly #hasKinds: boolean;
   readonly #plans = new Map<string, readonly Plan[]>();
 
-  constructor(cluster: Cluster, constants: Constants = fittedConstants()) {
+  /** @param wires of the same cluster, where another model has prepared what does not depend on the constants */
+  constructor(cluster: Cluster, constants: Constants = fittedConstants(), wires: Wires = new Wires(cluster)) {
     this.cluster = cluster;
     this.engine = collectiveEngine(cluster, constants);
-    this.wires = new Wires(cluster, this.engine);
+    this.wires = wires;
+    this.#hasKinds = cluster.faultyNodes.size + cluster.slowChips.size > 0;
     this.#late = Array.from(cluster.lateRanks.values()).reduce((most, late) => Math.max(most, late), 0);
   }
 
@@ -59,12 +66,16 @@ export class CollectiveModel {
   cost(request: CollectiveCase): CollectiveCost {
     expectBytes(request.bytes);
     const plans = this.plans(request);
+    if (this.#hasKinds) {
+      const [{ plan, time }] = this.candidates(request) as [PlanCost];
+      return this.#answer(request, plan, time);
+    }
     const { protocols } = this.engine;
     let least = Number.POSITIVE_INFINITY;
     let winner = plans[0]!;
     for (let i = 0; i < plans.length; i++) {
       for (let protocol = this.#firstProtocol(plans[i]!); protocol < protocols.length; protocol++) {
-        const time = this.#formula(plans[i]!, request.bytes, protocol);
+        const time = this.#atLeast(plans[i]!, request.bytes, protocol);
         if (time < least) {
           least = time;
           winner = plans[i]!;
@@ -90,21 +101,35 @@ export class CollectiveModel {
       fidelity,
       protocol,
       steps: plan.steps,
-      resources: resourceUses(runs, time, this.wires),
+      resources: resourceUses(runs, time, this.wires, this.engine),
     };
   }
 
-  /** Every plan for the case, fastest first. */
+  /**
+   * Every plan for the case, fastest first. Where nodes differ, a plan takes at least as long as on the first kind of node: all
+   * kinds are measured only for the plans that could be the fastest.
+   */
   candidates(request: CollectiveCase): PlanCost[] {
     const { protocols } = this.engine;
     const costs = this.plans(request).map((plan) => {
       let best = this.#firstProtocol(plan);
       for (let i = best + 1; i < protocols.length; i++) {
-        if (this.#formula(plan, request.bytes, i) < this.#formula(plan, request.bytes, best)) best = i;
+        if (this.#atLeast(plan, request.bytes, i) < this.#atLeast(plan, request.bytes, best)) best = i;
       }
-      return { plan, protocol: protocols[best]!.name, time: this.#formula(plan, request.bytes, best) };
+      return { plan, protocol: protocols[best]!.name, time: this.#atLeast(plan, request.bytes, best), index: best };
     });
-    return costs.sort((a, b) => a.time - b.time);
+    const byTime = (a: PlanCost, b: PlanCost): number => a.time - b.time;
+    costs.sort(byTime);
+    if (this.#hasKinds) {
+      let least = Number.POSITIVE_INFINITY;
+      for (const cost of costs) {
+        if (cost.time >= least) break;
+        cost.time = this.#formula(cost.plan, request.bytes, cost.index);
+        least = Math.min(least, cost.time);
+      }
+      costs.sort(byTime);
+    }
+    return costs;
   }
 
   /**
@@ -116,7 +141,9 @@ export class CollectiveModel {
     const known = this.#plans.get(key);
     if (known !== undefined) return known;
     this.#check(collective, group, algorithm);
-    const plans = preparePlans(collective, group, this.wires, algorithm === 'auto' ? undefined : algorithm);
+    const plans = this.#shapes(key, collective, group, algorithm).map((shape) =>
+      tunePlan(shape, collective, this.wires, this.engine),
+    );
     if (plans.length === 0) {
       const wanted = algorithm === 'auto' ? 'none' : algorithm;
       const what = `${collective} over ${group.ranks} ranks of ${this.cluster.system.id}`;
@@ -124,6 +151,15 @@ export class CollectiveModel {
     }
     this.#plans.set(key, plans);
     return plans;
+  }
+
+  #shapes(key: string, collective: Collective, group: RankGroup, algorithm: string): readonly PlanShape[] {
+    const ofWires = shapes.get(this.wires) ?? new Map<string, readonly PlanShape[]>();
+    shapes.set(this.wires, ofWires);
+    const wanted = algorithm === 'auto' ? undefined : algorithm;
+    const found = ofWires.get(key) ?? shapePlans(collective, group, this.wires, this.engine.library, wanted);
+    ofWires.set(key, found);
+    return found;
   }
 
   #check(collective: Collective, { ranks, stride, perNode }: RankGroup, algorithm: string): void {
@@ -156,12 +192,22 @@ export class CollectiveModel {
     return { time, algorithm: plan.name, algorithmBandwidth, busBandwidth };
   }
 
-  #formula({ inside, between }: Plan, bytes: Bytes, index: number): Seconds {
+  /** On the first kind of node. */
+  #atLeast({ inside, between }: Plan, bytes: Bytes, index: number): Seconds {
     if (inside.length + between.length === 0) return 0;
     const protocol = this.engine.protocols[index]!;
-    const near = slowestKind(inside, bytes, protocol, index);
+    const near = roundsTime(inside, bytes, protocol, index);
+    return this.#combine(near, roundsTime(between, bytes, protocol, index), inside, between, index);
+  }
+
+  /** On the slowest kind of node. */
+  #formula({ insides, between }: Plan, bytes: Bytes, index: number): Seconds {
+    const protocol = this.engine.protocols[index]!;
     const far = roundsTime(between, bytes, protocol, index);
-    return this.#combine(near, far, inside, between, index);
+    return insides().reduce((slowest, inside) => {
+      const near = roundsTime(inside, bytes, protocol, index);
+      return Math.max(slowest, this.#combine(near, far, inside, between, index));
+    }, 0);
   }
 
   /** Start and both levels, one after the other or overlapping. */
@@ -169,7 +215,7 @@ export class CollectiveModel {
     const protocol = this.engine.protocols[index]!;
     const start = protocol.start + this.#late;
     if (!this.engine.overlapsPhases || near === 0 || far === 0) return start + near + far;
-    const nearLatency = slowestKind(inside, 0, protocol, index);
+    const nearLatency = roundsTime(inside, 0, protocol, index);
     const farLatency = roundsTime(between, 0, protocol, index);
     return start + nearLatency + farLatency + Math.max(near - nearLatency, far - farLatency);
   }
@@ -188,7 +234,7 @@ export class CollectiveModel {
         times.between += roundsTime(between, bytes, protocol, index);
         continue;
       }
-      const kinds = clocks().map((clock) => clock.run(bytes, protocol, index, fidelity));
+      const kinds = clocks().map((clock) => clock.run(bytes, index, fidelity));
       runs.push(...kinds);
       times[level] += kinds.reduce((slowest, { time }) => Math.max(slowest, time), 0);
     }
@@ -202,13 +248,6 @@ export class CollectiveModel {
     const messages = between.reduce((sum, { count, peers }) => sum + count * peers, 0);
     return messages * ranks > MAX_EXPLICIT;
   }
-}
-
-/** Of the kinds of nodes, the slowest. */
-function slowestKind(kinds: Plan['inside'], bytes: Bytes, protocol: Protocol, index: number): Seconds {
-  let slowest = 0;
-  for (let i = 0; i < kinds.length; i++) slowest = Math.max(slowest, roundsTime(kinds[i]!, bytes, protocol, index));
-  return slowest;
 }
 
 function expectBytes(bytes: Bytes): void {

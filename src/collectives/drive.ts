@@ -3,7 +3,7 @@
  * that its sender starts in the same step.
  */
 import type { Seconds } from '../base/units.ts';
-import type { Protocol } from './engine.ts';
+import type { CollectiveEngine, Protocol } from './engine.ts';
 import type { Program } from './program.ts';
 import type { Wires } from './wires.ts';
 
@@ -14,19 +14,32 @@ export interface Drive {
   readonly efficiency: number;
 }
 
+/** Transfers that the sender of each transfer starts in the same step. */
+export function sendsBeside({ source, step, endpoints }: Program): Float64Array {
+  const counts = new Map<number, number>();
+  const keys = Float64Array.from(source, (from, t) => step[t]! * endpoints + from);
+  for (const key of keys) counts.set(key, (counts.get(key) ?? 0) + 1);
+  return keys.map((key) => counts.get(key)!);
+}
+
+/** Latency of one transfer: along its path, at the receiver, and behind the messages started before it. */
+export function transferLatency(
+  along: Seconds,
+  isFar: boolean,
+  sends: number,
+  engine: CollectiveEngine,
+  protocol: Protocol,
+): Seconds {
+  const { step, message, networkMessage } = engine;
+  const hop = isFar ? protocol.networkHop : protocol.hop;
+  return Math.max(along, hop) + step + (sends - 1) * (isFar ? networkMessage : message);
+}
+
 /** The drive of a program under a protocol. */
-export function driveOf(program: Program, wires: Wires, protocol: Protocol): Drive {
-  const { source, step, path } = program;
-  const { engine } = wires;
-  const messages = new Map<number, number>();
-  const key = (t: number): number => step[t]! * program.endpoints + source[t]!;
-  for (let t = 0; t < path.length; t++) messages.set(key(t), (messages.get(key(t)) ?? 0) + 1);
-  const latency = new Float64Array(path.length);
-  for (let t = 0; t < path.length; t++) {
-    const isFar = wires.crossesNetwork(path[t]!);
-    const along: Seconds = Math.max(wires.paths.latency[path[t]!]!, isFar ? protocol.networkHop : protocol.hop);
-    const queued = (messages.get(key(t))! - 1) * (isFar ? engine.networkMessage : engine.message);
-    latency[t] = along + engine.step + queued;
-  }
+export function driveOf(program: Program, wires: Wires, engine: CollectiveEngine, protocol: Protocol): Drive {
+  const sends = sendsBeside(program);
+  const latency = Float64Array.from(program.path, (path, t) =>
+    transferLatency(wires.paths.latency[path]!, wires.crossesNetwork(path), sends[t]!, engine, protocol),
+  );
   return { latency, efficiency: protocol.efficiency };
 }

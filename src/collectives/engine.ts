@@ -38,12 +38,10 @@ export interface CollectiveEngine {
   readonly networkMessage: Seconds;
   /** Of a rank, in and out together. */
   readonly channel: BytesPerSecond;
-  /** Device memory of a chip; Infinity where the copy kernels' own rate stands for it. */
-  readonly memory: BytesPerSecond;
   readonly linkEfficiency: number;
   readonly networkEfficiency: number;
-  /** Bandwidth of a switch that reduces on the way / that of its links; null where no switch does. */
-  readonly switchReduction: number | null;
+  /** Rate of a switch that reduces on the way / that of its links. */
+  readonly switchReduction: number;
   /** Whether the phases of a hierarchical collective overlap, chunk by chunk. */
   readonly overlapsPhases: boolean;
   /** Launch by an eager call and by a framework's dispatch. */
@@ -86,7 +84,6 @@ export function collectiveEngine({ system, rank, lnc }: Cluster, constants: Cons
       message: 0,
       networkMessage: NETWORK_MESSAGE,
       channel: fitted('gpuCopyRate'),
-      memory: Number.POSITIVE_INFINITY,
       linkEfficiency: fitted('nvlinkEfficiency'),
       networkEfficiency,
       switchReduction: fitted('switchReductionEfficiency'),
@@ -104,10 +101,9 @@ export function collectiveEngine({ system, rank, lnc }: Cluster, constants: Cons
     message: DESCRIPTOR_BYTES / channel,
     networkMessage: NETWORK_MESSAGE,
     channel,
-    memory: chip.memory.bandwidth ?? 0,
     linkEfficiency: 1,
     networkEfficiency,
-    switchReduction: null,
+    switchReduction: 1,
     overlapsPhases: false,
     launch: fitted('neuronLaunch'),
     dispatch: fitted('frameworkDispatch'),

@@ -31,6 +31,7 @@ export interface EventResult extends ExecutionResult {
 export function runEvents(
   program: Program,
   wires: Wires,
+  capacity: Float64Array,
   drive: Drive,
   scale: number,
   chunk: Bytes = DEFAULT_CHUNK,
@@ -38,12 +39,11 @@ export function runEvents(
 ): EventResult {
   const bytes = program.bytes.map((b) => b * scale);
   const size = Math.max(chunk, smallestChunk(program.path, bytes, wires));
-  const run = new EventRun({ ...program, bytes }, wires, drive, size);
+  const run = new EventRun(program, bytes, wires, capacity, drive, size);
   run.run(ready);
   return {
     time: run.last / PICOSECONDS_PER_SECOND,
-    ends: run.ends.map((t) => t / PICOSECONDS_PER_SECOND),
-    starts: run.starts.map((t) => t / PICOSECONDS_PER_SECOND),
+    earliest: run.earliest / PICOSECONDS_PER_SECOND,
     // A server is idle or works at its full rate.
     peak: loadOf(program, wires).map((load) => (load > 0 ? 1 : 0)),
     chunk: size,
@@ -72,6 +72,7 @@ const ENTER = 3;
 
 class EventRun {
   readonly #program: Program;
+  readonly #bytes: Float64Array;
   readonly #wires: Wires;
   readonly #latency: Float64Array;
   readonly #capacity: Float64Array;
@@ -86,31 +87,30 @@ class EventRun {
   readonly #toPass: Int32Array;
   readonly #passed: Float64Array;
   readonly #queue: EventQueue;
-  readonly starts: Float64Array;
-  readonly ends: Float64Array;
+  readonly #ends: Float64Array;
   last: Picoseconds = 0;
 
-  constructor(program: Program, wires: Wires, drive: Drive, chunk: Bytes) {
+  constructor(program: Program, bytes: Float64Array, wires: Wires, capacity: Float64Array, drive: Drive, chunk: Bytes) {
     const transfers = program.path.length;
     this.#program = program;
+    this.#bytes = bytes;
     this.#wires = wires;
     this.#latency = drive.latency.map(toPicoseconds);
-    this.#capacity = Float64Array.from(wires.capacity, (rate) => rate * drive.efficiency);
-    this.#isLink = Uint8Array.from(wires.capacity, (_, r) => (wires.isLink(r) ? 1 : 0));
-    this.#free = new Float64Array(wires.capacity.length);
+    this.#capacity = capacity.map((rate) => rate * drive.efficiency);
+    this.#isLink = Uint8Array.from(capacity, (_, r) => (wires.isLink(r) ? 1 : 0));
+    this.#free = new Float64Array(capacity.length);
     this.#stages = { ...program.stages, open: program.stages.open.slice() };
     this.#entered = new Uint8Array(this.#stages.open.length);
     // At least one for each way, so that all carry their share.
-    this.#chunks = Int32Array.from(program.bytes, (bytes, t) => {
+    this.#chunks = Int32Array.from(bytes, (size, t) => {
       const ways = wayCount(wires, program.path[t]!);
-      return Math.ceil(bytes / chunk / ways) * ways;
+      return Math.ceil(size / chunk / ways) * ways;
     });
     this.#toEnter = this.#chunks.slice();
     this.#toPass = this.#chunks.slice();
     this.#passed = new Float64Array(transfers);
     this.#queue = new EventQueue(transfers + program.endpoints);
-    this.starts = new Float64Array(transfers);
-    this.ends = new Float64Array(program.endpoints);
+    this.#ends = new Float64Array(program.endpoints);
   }
 
   run(ready: Float64Array | undefined): void {
@@ -128,14 +128,19 @@ class EventRun {
     }
   }
 
+  /** End of the first endpoint to end, of those that take part. */
+  get earliest(): Picoseconds {
+    const { first } = this.#stages;
+    return this.#ends.reduce((least, end, e) => (first[e]! < first[e + 1]! ? Math.min(least, end) : least), this.last);
+  }
+
   /** The endpoint begins a stage: the first chunks of its sends enter. */
   #enter(from: number, endpoint: number, time: Picoseconds): void {
     const { first, firstSend, sends, open } = this.#stages;
-    this.ends[endpoint] = time;
+    this.#ends[endpoint] = time;
     for (let stage = from; stage < first[endpoint + 1]!; stage++) {
       this.#entered[stage] = 1;
       for (let i = firstSend[stage]!; i < firstSend[stage + 1]!; i++) {
-        this.starts[sends[i]!] = time;
         this.#inject(sends[i]!, time);
       }
       if (open[stage] !== 0) return;
@@ -164,7 +169,7 @@ class EventRun {
     const server = resource[entry]!;
     let way = ways[this.#program.path[transfer]!]!;
     while (entry >= entries[way + 1]!) way++;
-    const bytes = this.#program.bytes[transfer]! / this.#chunks[transfer]!;
+    const bytes = this.#bytes[transfer]! / this.#chunks[transfer]!;
     const start = Math.max(time, this.#free[server]!);
     const end = start + toPicoseconds((bytes * weight[entry]!) / this.#capacity[server]!);
     this.#free[server] = end;

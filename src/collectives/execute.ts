@@ -8,19 +8,20 @@
  */
 import type { Bytes, Seconds } from '../base/units.ts';
 import { type Drive, driveOf } from './drive.ts';
-import type { Protocol } from './engine.ts';
+import type { CollectiveEngine } from './engine.ts';
 import { DEFAULT_CHUNK, runEvents } from './event.ts';
-import { type ExecutionResult, loadOf, runFlow } from './flow.ts';
+import { type ExecutionResult, flowProblem, loadOf, runFlow } from './flow.ts';
+import { type Folded, fold } from './fold.ts';
 import { compileSteps, type Program } from './program.ts';
 import type { Schedule } from './schedule.ts';
-import type { Wires } from './wires.ts';
+import type { ResourceKind, Wires } from './wires.ts';
 
 export type Fidelity = 'formula' | 'flow' | 'event';
 
 /** What one resource did while a collective ran. */
 export interface ResourceUse {
   readonly name: string;
-  readonly kind: 'link' | 'memory' | 'channel';
+  readonly kind: ResourceKind;
   readonly bytes: Bytes;
   /** Time at its full rate that the bytes take. */
   readonly busy: Seconds;
@@ -40,7 +41,12 @@ export interface PhaseRun {
 interface Prepared {
   readonly program: Program;
   readonly load: Float64Array;
-  readonly drives: Drive[];
+  /** Of the resources known when it was prepared: all that it uses. */
+  readonly capacity: Float64Array;
+  /** For each protocol of the engine. */
+  readonly drives: readonly Drive[];
+  /** For the flow clock: classes where there is symmetry, and the class of each resource. */
+  readonly flow: () => Folded;
 }
 
 /** Ends that differ by less than this part of the time are one: rounding. */
@@ -52,15 +58,23 @@ export class PhaseClock {
   readonly #groups: readonly Int32Array[];
   readonly #bytesPerElement: number;
   readonly #wires: Wires;
+  readonly #engine: CollectiveEngine;
   readonly #classes: (Prepared & { readonly count: number })[];
   #whole: Prepared | undefined;
 
   /** @param bytesPerElement for a collective of one byte */
-  constructor(schedule: Schedule, groups: readonly Int32Array[], bytesPerElement: number, wires: Wires) {
+  constructor(
+    schedule: Schedule,
+    groups: readonly Int32Array[],
+    bytesPerElement: number,
+    wires: Wires,
+    engine: CollectiveEngine,
+  ) {
     this.#schedule = schedule;
     this.#groups = groups;
     this.#bytesPerElement = bytesPerElement;
     this.#wires = wires;
+    this.#engine = engine;
     this.#classes = stepClasses(schedule).map(({ first, count }) => ({ ...this.#prepare([first]), count }));
   }
 
@@ -68,29 +82,36 @@ export class PhaseClock {
    * Runs the phase of a collective of `bytes`.
    * @throws RangeError if that is too much for one run: more than 2^21 transfers
    */
-  run(bytes: Bytes, protocol: Protocol, index: number, fidelity: 'flow' | 'event'): PhaseRun {
+  run(bytes: Bytes, protocol: number, fidelity: 'flow' | 'event'): PhaseRun {
     const { lateRanks } = this.#wires.cluster;
-    const folded = lateRanks.size === 0 ? this.#runClasses(bytes, protocol, index, fidelity) : null;
+    const folded = lateRanks.size === 0 ? this.#runClasses(bytes, protocol, fidelity) : null;
     if (folded !== null) return folded;
     this.#whole ??= this.#prepare(Array.from({ length: this.#schedule.steps }, (_, step) => step));
-    const ready = new Float64Array(this.#whole.program.endpoints);
-    this.#groups.forEach((members, g) => {
-      members.forEach((rank, i) => {
-        ready[g * this.#schedule.endpoints + i] = lateRanks.get(rank) ?? 0;
-      });
-    });
-    const { time, peak } = this.#execute(this.#whole, bytes, protocol, index, fidelity, ready);
+    const { time, peak } = this.#execute(this.#whole, bytes, protocol, fidelity, this.#readyTimes());
     return { time, load: this.#whole.load.map((load) => load * bytes), peak };
   }
 
+  /** When each endpoint begins; undefined if all at once. */
+  #readyTimes(): Float64Array | undefined {
+    const { lateRanks } = this.#wires.cluster;
+    if (lateRanks.size === 0) return undefined;
+    const { endpoints } = this.#schedule;
+    const ready = new Float64Array(this.#groups.length * endpoints);
+    this.#groups.forEach((members, g) => {
+      members.forEach((rank, i) => {
+        ready[g * endpoints + i] = lateRanks.get(rank) ?? 0;
+      });
+    });
+    return ready;
+  }
+
   /** One step of each class, if every one of them leaves all endpoints in step; null if not. */
-  #runClasses(bytes: Bytes, protocol: Protocol, index: number, fidelity: 'flow' | 'event'): PhaseRun | null {
-    const resources = this.#wires.capacity.length;
+  #runClasses(bytes: Bytes, protocol: number, fidelity: 'flow' | 'event'): PhaseRun | null {
+    const resources = this.#wires.rate.length;
     const total = { time: 0, load: new Float64Array(resources), peak: new Float64Array(resources) };
     for (const prepared of this.#classes) {
       const { count } = prepared;
-      const { time, ends, peak } = this.#execute(prepared, bytes, protocol, index, fidelity);
-      const earliest = ends.reduce((least, end) => Math.min(least, end), time);
+      const { time, earliest, peak } = this.#execute(prepared, bytes, protocol, fidelity);
       if (this.#schedule.steps > 1 && time - earliest > IN_STEP * time) return null;
       total.time += count * time;
       for (let r = 0; r < prepared.load.length; r++) {
@@ -102,23 +123,37 @@ export class PhaseClock {
   }
 
   #prepare(steps: readonly number[]): Prepared {
-    const program = compileSteps(this.#schedule, steps, this.#groups, this.#bytesPerElement, this.#wires);
-    return { program, load: loadOf(program, this.#wires), drives: [] };
+    const wires = this.#wires;
+    const program = compileSteps(this.#schedule, steps, this.#groups, this.#bytesPerElement, wires);
+    const engine = this.#engine;
+    const capacity = wires.capacities(engine);
+    const drives = engine.protocols.map((protocol) => driveOf(program, wires, engine, protocol));
+    let folded: Folded | undefined;
+    const flow = (): Folded => {
+      if (folded === undefined) {
+        const problem = flowProblem(program, wires, capacity);
+        const resourceClass = Uint32Array.from(problem.capacity, (_, r) => r);
+        folded = fold(problem, drives) ?? { problem, drives, resourceClass };
+      }
+      return folded;
+    };
+    return { program, load: loadOf(program, wires), capacity, drives, flow };
   }
 
   #execute(
-    { program, drives }: Prepared,
+    { program, capacity, drives, flow }: Prepared,
     bytes: Bytes,
-    protocol: Protocol,
-    index: number,
+    protocol: number,
     fidelity: 'flow' | 'event',
     ready?: Float64Array,
   ): ExecutionResult {
-    const drive = drives[index] ?? driveOf(program, this.#wires, protocol);
-    drives[index] = drive;
-    return fidelity === 'flow'
-      ? runFlow(program, this.#wires, drive, bytes, ready)
-      : runEvents(program, this.#wires, drive, bytes, DEFAULT_CHUNK, ready);
+    if (fidelity === 'event')
+      return runEvents(program, this.#wires, capacity, drives[protocol]!, bytes, DEFAULT_CHUNK, ready);
+    if (ready !== undefined)
+      return runFlow(flowProblem(program, this.#wires, capacity), drives[protocol]!, bytes, ready);
+    const folded = flow();
+    const result = runFlow(folded.problem, folded.drives[protocol]!, bytes);
+    return { ...result, peak: Float64Array.from(folded.resourceClass, (c) => result.peak[c]!) };
   }
 }
 
@@ -134,9 +169,14 @@ export function stepClasses({ stepClass }: Schedule): { first: number; count: nu
 }
 
 /** The resources that were used, longest busy first; equal ones in the order of their numbers. */
-export function resourceUses(runs: readonly PhaseRun[], time: Seconds, wires: Wires): ResourceUse[] {
+export function resourceUses(
+  runs: readonly PhaseRun[],
+  time: Seconds,
+  wires: Wires,
+  engine: CollectiveEngine,
+): ResourceUse[] {
   const uses: ResourceUse[] = [];
-  wires.capacity.forEach((capacity, resource) => {
+  wires.capacities(engine).forEach((capacity, resource) => {
     let bytes = 0;
     let peak = 0;
     for (const run of runs) {

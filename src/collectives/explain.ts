@@ -54,11 +54,9 @@ function explainPlan(model: CollectiveModel, { plan, protocol, time }: PlanCost)
       latency: latency[index]!,
       rate: gap === 0 ? Number.POSITIVE_INFINITY : efficiency / gap,
     });
+  const kinds = plan.insides();
   // Of the kinds of nodes the one that most bytes wait for.
-  const slowest = plan.inside.reduce(
-    (worst, rounds) => (totalGap(rounds) > totalGap(worst) ? rounds : worst),
-    plan.inside[0] ?? [],
-  );
+  const slowest = kinds.reduce((worst, rounds) => (totalGap(rounds) > totalGap(worst) ? rounds : worst), plan.inside);
   const rounds = [...slowest.map(describe('inside')), ...plan.between.map(describe('between'))];
   const latency = start + rounds.reduce((sum, round) => sum + round.steps * round.latency, 0);
   return {

@@ -8,17 +8,33 @@ import type { Bytes, Seconds } from '../base/units.ts';
 import type { KernelExports } from '../kernels/wasm.gen.ts';
 import { instantiateKernels } from '../kernels/wasm.ts';
 import type { Drive } from './drive.ts';
-import type { Program } from './program.ts';
+import type { Program, Stages } from './program.ts';
 import type { Wires } from './wires.ts';
 
 export interface ExecutionResult {
   readonly time: Seconds;
-  /** When each endpoint has sent and received its last. */
-  readonly ends: Float64Array;
-  /** Of a transfer: its first byte leaves. */
-  readonly starts: Float64Array;
+  /** When the first of the endpoints that take part has sent and received its last. */
+  readonly earliest: Seconds;
   /** Of a resource: the largest part of its capacity in use at once. */
   readonly peak: Float64Array;
+}
+
+/** What the loop runs: transfers over paths over resources, in stages. */
+export interface FlowProblem {
+  /** Of a transfer: its path, and its bytes. */
+  readonly path: Int32Array;
+  readonly bytes: Float64Array;
+  readonly paths: FlatPaths;
+  readonly capacity: Float64Array;
+  readonly stages: Stages;
+}
+
+/** The resources of each path with weights, and what a transfer alone reaches on it. */
+export interface FlatPaths {
+  readonly start: Uint32Array;
+  readonly resource: Uint32Array;
+  readonly weight: Float64Array;
+  readonly limit: Float64Array;
 }
 
 interface Loop {
@@ -28,35 +44,20 @@ interface Loop {
 
 let loop: Loop | undefined;
 
-/** All ways of the paths as one list each, with the share of the way in the weight; and what a transfer alone reaches. */
-interface FlatPaths {
-  readonly start: Uint32Array;
-  readonly resource: Uint32Array;
-  readonly weight: Float64Array;
-  readonly limit: Float64Array;
+/** The problem that a program is on these wires; all ways of a path as one list, with the share of the way in the weight. */
+export function flowProblem(program: Program, wires: Wires, capacity: Float64Array): FlowProblem {
+  const { path, bytes, stages } = program;
+  return { path, bytes, paths: flatten(wires, capacity), capacity, stages };
 }
 
-/**
- * Time of the program with `scale` times its bytes. `ready`: when each endpoint begins; at once if left out.
- */
-export function runFlow(
-  program: Program,
-  wires: Wires,
-  drive: Drive,
-  scale: number,
-  ready?: Float64Array,
-): ExecutionResult {
-  const { path, bytes, endpoints, stages } = program;
+/** Time of the problem with `scale` times its bytes. `ready`: when each endpoint begins; at once if left out. */
+export function runFlow(problem: FlowProblem, drive: Drive, scale: number, ready?: Float64Array): ExecutionResult {
+  const { path, bytes, paths, capacity, stages } = problem;
+  const endpoints = stages.first.length - 1;
   const transfers = path.length;
-  const paths = flatten(wires);
-  const firstEntry = new Uint32Array(transfers + 1);
-  for (let t = 0; t < transfers; t++) {
-    firstEntry[t + 1] = firstEntry[t]! + paths.start[path[t]! + 1]! - paths.start[path[t]!]!;
-  }
-  const entries = firstEntry[transfers]!;
-  const owners = new Uint32Array(entries);
-  for (let t = 0; t < transfers; t++) owners.fill(t, firstEntry[t], firstEntry[t + 1]);
-  const resources = wires.capacity.length;
+  const { firstEntry, owners } = entriesOf(problem);
+  const entries = owners.length;
+  const resources = capacity.length;
   const events = 2 * transfers + endpoints;
   const keys = new Float64Array(events);
   if (ready) keys.set(ready, 2 * transfers);
@@ -86,7 +87,7 @@ export function runFlow(
     stages.first,
     stages.owner,
     reals(endpoints),
-    Float64Array.from(wires.capacity, (rate) => rate * efficiency),
+    efficiency === 1 ? capacity : capacity.map((rate) => rate * efficiency),
     ints(resources),
     reals(resources),
     reals(resources),
@@ -110,13 +111,43 @@ export function runFlow(
   if (time < 0) throw new Error('a transfer waits for ever: the schedule is not in the order of its steps');
   const read = (column: number, length: number): Float64Array =>
     new Float64Array(memory.buffer, addresses[column]!, length).slice();
-  return { time, ends: read(19, endpoints), starts: read(4, transfers), peak: read(26, resources) };
+  let earliest = time;
+  read(19, endpoints).forEach((end, e) => {
+    if (stages.first[e]! < stages.first[e + 1]!) earliest = Math.min(earliest, end);
+  });
+  return { time, earliest, peak: read(26, resources) };
+}
+
+interface Entries {
+  /** [transfers + 1] where the entries of each begin, and the transfer that each entry is of. */
+  readonly firstEntry: Uint32Array;
+  readonly owners: Uint32Array;
+}
+
+const knownEntries = new WeakMap<FlowProblem, Entries>();
+
+/** An entry for each transfer and resource that it uses. Kept with the problem, which is run again with other bytes. */
+function entriesOf(problem: FlowProblem): Entries {
+  const known = knownEntries.get(problem);
+  if (known !== undefined) return known;
+  const { path, paths } = problem;
+  const firstEntry = new Uint32Array(path.length + 1);
+  for (let t = 0; t < path.length; t++) {
+    firstEntry[t + 1] = firstEntry[t]! + paths.start[path[t]! + 1]! - paths.start[path[t]!]!;
+  }
+  const owners = new Uint32Array(firstEntry[path.length]!);
+  for (let t = 0; t < path.length; t++) {
+    for (let i = firstEntry[t]!; i < firstEntry[t + 1]!; i++) owners[i] = t;
+  }
+  const made = { firstEntry, owners };
+  knownEntries.set(problem, made);
+  return made;
 }
 
 /** Bytes on each resource, by the weights of the paths: what any clock charges. */
 export function loadOf({ path, bytes }: Program, wires: Wires): Float64Array {
   const { ways, entries, share, resource, weight } = wires.paths;
-  const load = new Float64Array(wires.capacity.length);
+  const load = new Float64Array(wires.rate.length);
   for (let t = 0; t < path.length; t++) {
     for (let way = ways[path[t]!]!; way < ways[path[t]! + 1]!; way++) {
       const carried: Bytes = bytes[t]! * share[way]!;
@@ -126,11 +157,12 @@ export function loadOf({ path, bytes }: Program, wires: Wires): Float64Array {
   return load;
 }
 
-const flattened = new WeakMap<Wires, FlatPaths>();
+const flattened = new WeakMap<Float64Array, FlatPaths>();
 
-function flatten(wires: Wires): FlatPaths {
+/** Kept with the capacities, which are made anew when paths have been added. */
+function flatten(wires: Wires, capacity: Float64Array): FlatPaths {
   const { ways, entries, share, resource, weight } = wires.paths;
-  const known = flattened.get(wires);
+  const known = flattened.get(capacity);
   if (known?.start.length === ways.length) return known;
   const weights = Float64Array.from(weight);
   for (let way = 0; way < share.length; way++) {
@@ -138,18 +170,18 @@ function flatten(wires: Wires): FlatPaths {
   }
   const start = Uint32Array.from(ways, (way) => entries[way]!);
   const limit = new Float64Array(start.length - 1);
-  const used = new Float64Array(wires.capacity.length);
+  const used = new Float64Array(capacity.length);
   for (let path = 0; path < limit.length; path++) {
     limit[path] = Number.POSITIVE_INFINITY;
     // A path may meet a resource more than once: the memory of a chip that it stays on, a link of two ways.
     for (let i = start[path]!; i < start[path + 1]!; i++) used[resource[i]!]! += weights[i]!;
     for (let i = start[path]!; i < start[path + 1]!; i++) {
-      limit[path] = Math.min(limit[path]!, wires.capacity[resource[i]!]! / used[resource[i]!]!);
+      limit[path] = Math.min(limit[path]!, capacity[resource[i]!]! / used[resource[i]!]!);
     }
     for (let i = start[path]!; i < start[path + 1]!; i++) used[resource[i]!] = 0;
   }
   const flat = { start, resource: Uint32Array.from(resource), weight: weights, limit };
-  flattened.set(wires, flat);
+  flattened.set(capacity, flat);
   return flat;
 }
 

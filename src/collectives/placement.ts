@@ -29,13 +29,15 @@ export function nodeRanks({ ranks, ranksPerChip, chipsPerNode }: Cluster): numbe
  */
 export function placeGroup(cluster: Cluster, { ranks, stride, perNode: wanted }: RankGroup): Placement {
   const capacity = wanted === undefined ? nodeRanks(cluster) : wanted * stride;
-  const perNode = Math.min(ranks, Math.max(1, Math.floor(capacity / stride)));
+  const isInside = (ranks - 1) * stride < capacity;
+  const perNode = isInside ? ranks : Math.min(ranks, Math.max(1, Math.floor(capacity / stride)));
   const perChip = Math.min(perNode, Math.max(1, Math.floor(cluster.ranksPerChip / stride)));
   const block = perNode * stride;
   const inNode: Int32Array[] = [];
-  for (let start = 0; start + block <= Math.max(capacity, block); start += block) {
+  for (let start = 0; start < capacity; start += block) {
     for (let offset = 0; offset < Math.min(stride, capacity); offset++) {
-      inNode.push(Int32Array.from({ length: perNode }, (_, i) => start + offset + i * stride));
+      const last = start + offset + (perNode - 1) * stride;
+      if (last < capacity) inNode.push(Int32Array.from({ length: perNode }, (_, i) => start + offset + i * stride));
     }
   }
   return { perNode, nodes: Math.ceil(ranks / perNode), perChip, inNode };

@@ -1,6 +1,7 @@
 /**
  * The ways to carry a collective out on a group, prepared: the schedule of each phase with the ranks that run it, and the
- * phase's rounds for the formula. All that does not depend on the bytes is done here, once.
+ * phase's rounds for the formula. What depends neither on the bytes nor on the engine's constants, the shape, is found once
+ * for the wires and kept with them.
  *
  * In one node a plan is one schedule. Over several nodes it is hierarchical: inside the nodes, and between the ranks at the
  * same place in them, all places at once; a small group is also tried as one flat group.
@@ -9,69 +10,120 @@ import type { Cluster } from '../fabric/cluster.ts';
 import { buildSchedule } from './build.ts';
 import { type Candidate, candidatesFor, ELEMENTS_PER_RANK } from './candidates.ts';
 import type { RankGroup } from './cost.ts';
+import type { CollectiveEngine } from './engine.ts';
 import { PhaseClock } from './execute.ts';
 import { nodeKinds, placeGroup, wholeGroups } from './placement.ts';
-import { measureRounds, type Round } from './rounds.ts';
+import { profileSteps, type Round, roundOf, type StepProfile } from './rounds.ts';
 import { type InterAlgorithm, interRequirement, interRounds } from './scale-out.ts';
-import type { Collective } from './schedule.ts';
+import type { Collective, Schedule } from './schedule.ts';
 import type { Wires } from './wires.ts';
 
-export interface PlanPhase {
+interface ShapePhase {
   readonly level: 'inside' | 'between';
-  /** Its clocks, one for each kind of node; the kinds do not meet. Made when first asked for. */
-  readonly clocks: () => readonly PhaseClock[];
+  readonly schedule: () => Schedule;
+  /** Groups that run it side by side, for each kind of node; the kinds do not meet. */
+  readonly places: () => readonly (readonly Int32Array[])[];
+  readonly bytesPerElement: number;
+}
+
+/** A plan without numbers of the engine. */
+export interface PlanShape {
+  /** `ring`; of hierarchies `hierarchical(mesh, ring)`: inside, then between. */
+  readonly name: string;
+  readonly algorithm: string;
+  /** Whether a switch adds on the way. */
+  readonly usesSwitch: boolean;
+  readonly phases: readonly ShapePhase[];
+  /** Profiles of the phases inside nodes, for each kind of node: the first kind, and all of them. */
+  readonly inside: () => readonly StepProfile[];
+  readonly insides: () => readonly (readonly StepProfile[])[];
+  /** What runs between nodes, in closed form. */
+  readonly between: { readonly algorithm: InterAlgorithm; readonly nodes: number; readonly part: number } | null;
 }
 
 /** One way to carry a collective out, ready to be timed. */
 export interface Plan {
-  /** `ring`; of hierarchies `hierarchical(mesh, ring)`: inside, then between. */
   readonly name: string;
   readonly algorithm: string;
   readonly steps: number;
-  /** Whether a switch adds on the way. */
   readonly usesSwitch: boolean;
-  readonly phases: readonly PlanPhase[];
-  /** What runs inside nodes, one list for each kind of node, and between them; either may be empty. */
-  readonly inside: readonly (readonly Round[])[];
+  /** Clocks of the phases, one for each kind of node. Made when first asked for. */
+  readonly phases: readonly { readonly level: 'inside' | 'between'; readonly clocks: () => readonly PhaseClock[] }[];
+  /** Rounds inside nodes, of the first kind of node; of every kind; and between nodes. */
+  readonly inside: readonly Round[];
+  readonly insides: () => readonly (readonly Round[])[];
   readonly between: readonly Round[];
 }
 
 /** Between one rank and itself. */
-const NOTHING: Plan = {
+const NOTHING: PlanShape = {
   name: 'none',
   algorithm: 'none',
-  steps: 0,
   usesSwitch: false,
   phases: [],
-  inside: [],
-  between: [],
+  inside: () => [],
+  insides: () => [],
+  between: null,
 };
 const INTER: readonly InterAlgorithm[] = ['ring', 'rdh', 'mesh', 'binomial-tree'];
 /** Groups over several nodes are also tried as one flat group, if the ranks of those nodes are not more than this. */
-const MAX_FLAT_RANKS = 1024;
+const MAX_FLAT_RANKS = 256;
+
+/** The plan of a shape with the numbers of an engine. */
+export function tunePlan(shape: PlanShape, collective: Collective, wires: Wires, engine: CollectiveEngine): Plan {
+  const { name, algorithm, usesSwitch, phases, between } = shape;
+  const rounds = (profiles: readonly StepProfile[]): Round[] => profiles.map((profile) => roundOf(profile, engine));
+  const inside = rounds(shape.inside());
+  const far = between
+    ? interRounds(between.algorithm, collective, between.nodes, between.part, wires.cluster, engine)
+    : [];
+  return {
+    name,
+    algorithm,
+    usesSwitch,
+    steps: [...inside, ...far].reduce((sum, { count }) => sum + count, 0),
+    phases: phases.map(({ level, schedule, places, bytesPerElement }) => ({
+      level,
+      clocks: once(() => {
+        const made = schedule();
+        return places().map((groups) => new PhaseClock(made, groups, bytesPerElement, wires, engine));
+      }),
+    })),
+    inside,
+    insides: once(() => shape.insides().map(rounds)),
+    between: far,
+  };
+}
 
 /**
- * The plans for a group, `auto`'s candidates or those of one algorithm; none if it is not defined there.
+ * The shapes for a group: `auto`'s candidates, or those of one algorithm; none if it is not defined there.
  */
-export function preparePlans(collective: Collective, group: RankGroup, wires: Wires, wanted?: string): Plan[] {
+export function shapePlans(
+  collective: Collective,
+  group: RankGroup,
+  wires: Wires,
+  library: CollectiveEngine['library'],
+  wanted?: string,
+): PlanShape[] {
   if (group.ranks === 1) return [NOTHING];
-  const { cluster, engine } = wires;
-  const { perNode, nodes, perChip, inNode } = placeGroup(cluster, group);
+  const { cluster } = wires;
+  const { nodes, perNode, perChip, inNode } = placeGroup(cluster, group);
   if (nodes === 1) {
     const places = placesOf(cluster, inNode);
-    return candidatesFor(collective, inNode[0]!, perChip, cluster, engine.library, wanted).map((candidate) =>
-      insidePlan(candidate, [collective], places, wires),
+    return candidatesFor(collective, inNode[0]!, perChip, cluster, library, wanted).map((candidate) =>
+      insideShape(candidate, [collective], places, wires),
     );
   }
   const isHierarchical = wanted === undefined || wanted === 'hierarchical';
-  const hierarchies = isHierarchical ? hierarchicalPlans(collective, nodes, perNode, perChip, inNode, wires) : [];
+  const hierarchies = isHierarchical ? hierarchicalShapes(collective, group, wires, library) : [];
   const isSmall = nodes * cluster.chipsPerNode * cluster.ranksPerChip <= MAX_FLAT_RANKS;
   const groups = wanted !== 'hierarchical' && isSmall ? wholeGroups(cluster, group) : [];
   if (groups.length === 0) return hierarchies;
-  const flat = candidatesFor(collective, groups[0]!, perChip, cluster, engine.library, wanted)
+  const flat = candidatesFor(collective, groups[0]!, perChip, cluster, library, wanted)
     .filter(({ algorithm }) => algorithm !== 'hierarchical')
-    .map((candidate) => insidePlan(candidate, [collective], [groups], wires));
-  return [...flat, ...hierarchies];
+    .map((candidate) => insideShape(candidate, [collective], [groups], wires));
+  // Nodes of different sizes are not defined: only a group too large to be flat is taken as if its last node were full.
+  return group.ranks % perNode === 0 || flat.length === 0 ? [...flat, ...hierarchies] : flat;
 }
 
 /** The groups in one node of each kind, of the nodes in use. */
@@ -83,70 +135,71 @@ function placesOf(cluster: Cluster, inNode: readonly Int32Array[]): Int32Array[]
     .map((node) => inNode.map((members) => members.map((rank) => rank + node * perNode)));
 }
 
-function insidePlan(
+function insideShape(
   candidate: Candidate,
   parts: readonly Collective[],
   places: readonly (readonly Int32Array[])[],
   wires: Wires,
-): Plan {
+): PlanShape {
   const { name, algorithm, elements } = candidate;
-  const measured = parts.map((part) => candidate.schedule(part));
+  const schedules = parts.map((part) => once(() => candidate.schedule(part)));
+  const profile = (groups: readonly Int32Array[]): StepProfile[] =>
+    schedules.flatMap((schedule) => profileSteps(schedule(), groups, 1 / elements, wires));
+  const inside = once(() => profile(places[0]!));
   return {
     name,
     algorithm,
-    steps: measured.reduce((sum, { steps }) => sum + steps, 0),
     usesSwitch: algorithm === 'switch',
-    phases: measured.map((schedule) => ({
+    phases: schedules.map((schedule) => ({
       level: 'inside',
-      clocks: once(() => places.map((groups) => new PhaseClock(schedule, groups, 1 / elements, wires))),
+      schedule,
+      places: () => places,
+      bytesPerElement: 1 / elements,
     })),
-    inside: places.map((groups) =>
-      measured.flatMap((schedule) => measureRounds(schedule, groups, 1 / elements, wires)),
-    ),
-    between: [],
+    inside,
+    insides: once(() => [inside(), ...places.slice(1).map(profile)]),
+    between: null,
   };
 }
 
-function hierarchicalPlans(
+function hierarchicalShapes(
   collective: Collective,
-  nodes: number,
-  perNode: number,
-  perChip: number,
-  inNode: readonly Int32Array[],
+  group: RankGroup,
   wires: Wires,
-): Plan[] {
-  const { cluster, engine } = wires;
+  library: CollectiveEngine['library'],
+): PlanShape[] {
+  const { cluster } = wires;
+  const { perNode, nodes, perChip, inNode } = placeGroup(cluster, group);
   const isReduced = ['all-reduce', 'all-gather', 'reduce-scatter'].includes(collective);
-  const inParts: readonly Collective[] = collective === 'all-reduce' ? ['reduce-scatter', 'all-gather'] : [collective];
+  const parts: readonly Collective[] = collective === 'all-reduce' ? ['reduce-scatter', 'all-gather'] : [collective];
   const part = isReduced ? 1 / perNode : 1;
   const places = placesOf(cluster, inNode);
   const insides =
     perNode === 1
       ? [NOTHING]
-      : candidatesFor(inParts[0]!, inNode[0]!, perChip, cluster, engine.library).map((candidate) =>
-          insidePlan(candidate, inParts, places, wires),
+      : candidatesFor(parts[0]!, inNode[0]!, perChip, cluster, library).map((candidate) =>
+          insideShape(candidate, parts, places, wires),
         );
   const nodeSize = cluster.ranksPerChip * cluster.chipsPerNode;
-  const columns = (): Int32Array[] =>
+  const columns = once(() => [
     inNode.flatMap((members) =>
       Array.from(members, (rank) => Int32Array.from({ length: nodes }, (_, node) => rank + node * nodeSize)),
-    );
+    ),
+  ]);
   const elements = nodes * ELEMENTS_PER_RANK;
   return INTER.filter((inter) => interRequirement(inter, collective, nodes) === null).flatMap((inter) => {
-    const between = interRounds(inter, collective, nodes, part, wires);
-    const steps = between.reduce((sum, { count }) => sum + count, 0);
-    const clocks = once(() => {
-      const schedule = buildSchedule({ collective, algorithm: inter, ranks: nodes, elements });
-      return [new PhaseClock(schedule, columns(), part / elements, wires)];
-    });
-    return insides.map((inside) => ({
-      name: `hierarchical(${inside.name}, ${inter})`,
+    const between: ShapePhase = {
+      level: 'between',
+      schedule: once(() => buildSchedule({ collective, algorithm: inter, ranks: nodes, elements })),
+      places: columns,
+      bytesPerElement: part / elements,
+    };
+    return insides.map((shape) => ({
+      ...shape,
+      name: `hierarchical(${shape.name}, ${inter})`,
       algorithm: 'hierarchical',
-      steps: inside.steps + steps,
-      usesSwitch: inside.usesSwitch,
-      phases: [...inside.phases, { level: 'between', clocks }],
-      inside: inside.inside,
-      between,
+      phases: [...shape.phases, between],
+      between: { algorithm: inter, nodes, part },
     }));
   });
 }

@@ -90,7 +90,15 @@ export function compileSteps(
     path: program.path.subarray(0, at),
     step: program.step.subarray(0, at),
   };
-  return { ...transfers, stages: stagesOf(transfers) };
+  let stages: Stages | undefined;
+  return {
+    ...transfers,
+    // The formula needs none.
+    get stages() {
+      stages ??= stagesOf(transfers);
+      return stages;
+    },
+  };
 }
 
 /** Of the memory of the receiver by each byte: written; or the other addend read, and the sum written. */

@@ -14,13 +14,14 @@
  * bottleneck only), and the ranges that are one element longer where a buffer does not divide evenly.
  */
 import type { Bytes, Seconds } from '../base/units.ts';
-import { driveOf } from './drive.ts';
-import type { Protocol } from './engine.ts';
+import { sendsBeside, transferLatency } from './drive.ts';
+import type { CollectiveEngine, Protocol } from './engine.ts';
 import { stepClasses } from './execute.ts';
 import { loadOf } from './flow.ts';
+import { hashReals } from './hash.ts';
 import { compileSteps, type Program } from './program.ts';
 import type { Schedule } from './schedule.ts';
-import type { Wires } from './wires.ts';
+import { kindFactors, RESOURCE_KINDS, type Wires } from './wires.ts';
 
 export interface Round {
   readonly count: number;
@@ -34,58 +35,94 @@ export interface Round {
   readonly meanLatency: readonly Seconds[];
 }
 
+/** Transfers of a step that are alike: the same part of every kind of resource, and the same latencies. */
+interface TransferClass {
+  readonly count: number;
+  /** Of each kind of resource: bytes on the fullest of its path / its rate, for a collective of one byte. */
+  readonly fill: Float64Array;
+  readonly latency: Seconds;
+  readonly isFar: boolean;
+  readonly sends: number;
+}
+
+/** What is to be known of the steps of one class, whatever the engine: so constants can be fitted without new schedules. */
+export interface StepProfile {
+  readonly count: number;
+  readonly transfers: readonly TransferClass[];
+}
+
 /**
- * The rounds of a schedule that all `groups` run side by side.
+ * Profiles of a schedule that all `groups` run side by side, one for each class of steps.
  * @param bytesPerElement with which the schedule's elements are the fraction 1 of the collective's size
  */
-export function measureRounds(
+export function profileSteps(
   schedule: Schedule,
   groups: readonly ArrayLike<number>[],
   bytesPerElement: number,
   wires: Wires,
-): Round[] {
-  return stepClasses(schedule).map(({ first, count }) =>
-    measureStep(compileSteps(schedule, [first], groups, bytesPerElement, wires), count, wires),
-  );
+): StepProfile[] {
+  return stepClasses(schedule).map(({ first, count }) => ({
+    count,
+    transfers: profile(compileSteps(schedule, [first], groups, bytesPerElement, wires), wires),
+  }));
 }
 
-function measureStep(program: Program, count: number, wires: Wires): Round {
+function profile(program: Program, wires: Wires): TransferClass[] {
   const { path } = program;
+  const { paths, rate, kinds } = wires;
   const load = loadOf(program, wires);
-  const gaps = Float64Array.from(path, (p) => slowestResource(p, load, wires));
-  const drives = wires.engine.protocols.map((protocol) => driveOf(program, wires, protocol).latency);
+  const sends = sendsBeside(program);
+  const classes = new Map<number, { -readonly [K in keyof TransferClass]: TransferClass[K] }>();
+  const kindCount = RESOURCE_KINDS.length;
+  const features = new Float64Array(kindCount + 3);
+  for (let t = 0; t < path.length; t++) {
+    features.fill(0);
+    for (let i = paths.entries[paths.ways[path[t]!]!]!; i < paths.entries[paths.ways[path[t]! + 1]!]!; i++) {
+      const resource = paths.resource[i]!;
+      const part = load[resource]! / rate[resource]!;
+      features[kinds[resource]!] = Math.max(features[kinds[resource]!]!, part);
+    }
+    const fill = features.slice(0, kindCount);
+    const latency = paths.latency[path[t]!]!;
+    const isFar = wires.crossesNetwork(path[t]!);
+    // In single precision, as sums in another order differ in their last digits.
+    for (let kind = 0; kind < kindCount; kind++) features[kind] = Math.fround(features[kind]!);
+    features[kindCount] = latency;
+    features[kindCount + 1] = isFar ? 1 : 0;
+    features[kindCount + 2] = sends[t]!;
+    const key = hashReals(features);
+    const known = classes.get(key);
+    if (known) known.count++;
+    else classes.set(key, { count: 1, fill, latency, isFar, sends: sends[t]! });
+  }
+  return Array.from(classes.values());
+}
+
+/** The round of a profile under an engine. */
+export function roundOf({ count, transfers }: StepProfile, engine: CollectiveEngine): Round {
+  const factors = kindFactors(engine);
+  const gapOf = ({ fill }: TransferClass): number =>
+    fill.reduce((slowest, part, kind) => Math.max(slowest, part / factors[kind]!), 0);
+  const latencies = engine.protocols.map((protocol) => ({
+    of: ({ latency, isFar, sends }: TransferClass) => transferLatency(latency, isFar, sends, engine, protocol),
+  }));
   return {
     count,
-    peers: largest(sendsPerEndpoint(program)),
-    gap: largest(gaps),
-    meanGap: mean(gaps),
-    latency: drives.map(largest),
-    meanLatency: drives.map(mean),
+    peers: largest(transfers, ({ sends }) => sends),
+    gap: largest(transfers, gapOf),
+    meanGap: mean(transfers, gapOf),
+    latency: latencies.map(({ of }) => largest(transfers, of)),
+    meanLatency: latencies.map(({ of }) => mean(transfers, of)),
   };
 }
 
-function sendsPerEndpoint({ endpoints, source }: Program): Float64Array {
-  const sends = new Float64Array(endpoints);
-  for (const endpoint of source) sends[endpoint]!++;
-  return sends;
+function largest(transfers: readonly TransferClass[], of: (transfer: TransferClass) => number): number {
+  return transfers.reduce((most, transfer) => Math.max(most, of(transfer)), 0);
 }
 
-function largest(values: Float64Array): number {
-  return values.reduce((most, value) => Math.max(most, value), 0);
-}
-
-function mean(values: Float64Array): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
-}
-
-/** Seconds that the fullest resource on a path takes for all its bytes. */
-function slowestResource(path: number, load: Float64Array, { paths, capacity }: Wires): Seconds {
-  const { ways, entries, resource } = paths;
-  let slowest = 0;
-  for (let i = entries[ways[path]!]!; i < entries[ways[path + 1]!]!; i++) {
-    slowest = Math.max(slowest, load[resource[i]!]! / capacity[resource[i]!]!);
-  }
-  return slowest;
+function mean(transfers: readonly TransferClass[], of: (transfer: TransferClass) => number): number {
+  const total = transfers.reduce((sum, { count }) => sum + count, 0);
+  return transfers.reduce((sum, transfer) => sum + transfer.count * of(transfer), 0) / total;
 }
 
 /** Time of the rounds for a collective of `bytes`, without the start. */

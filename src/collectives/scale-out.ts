@@ -13,10 +13,10 @@
 import type { Seconds } from '../base/units.ts';
 import { closStage } from '../fabric/clos.ts';
 import type { Cluster } from '../fabric/cluster.ts';
+import type { CollectiveEngine } from './engine.ts';
 import { ADD_TOUCHES, COPY_TOUCHES } from './program.ts';
 import type { Round } from './rounds.ts';
 import type { Collective } from './schedule.ts';
-import type { Wires } from './wires.ts';
 
 export type InterAlgorithm = 'ring' | 'rdh' | 'mesh' | 'binomial-tree';
 
@@ -70,11 +70,14 @@ export function interRounds(
   collective: Collective,
   nodes: number,
   part: number,
-  wires: Wires,
+  cluster: Cluster,
+  engine: CollectiveEngine,
 ): Round[] {
-  const { cluster, engine } = wires;
   const { tiers } = cluster.scaleOut!;
   const { ranksPerChip, chipsPerNode } = cluster;
+  const { chip } = cluster.system;
+  // On a GPU the rate of the copy kernels stands for its memory as well.
+  const memory = chip.cores === null ? null : chip.memory.bandwidth;
   const worst = worstParts(cluster);
   return exchanges(algorithm, collective, nodes).map(({ count, share, distance, adds }) => {
     const bytes = part * share;
@@ -82,7 +85,7 @@ export function interRounds(
     // In and out together at the channel and in the memory, each way alone in the network.
     let gap = Math.max(
       (2 * bytes) / engine.channel,
-      (perChip * (1 + (adds ? ADD_TOUCHES : COPY_TOUCHES))) / engine.memory,
+      memory === null ? 0 : (perChip * (1 + (adds ? ADD_TOUCHES : COPY_TOUCHES))) / memory,
     );
     let farthest = 0;
     tiers.forEach((tier, t) => {

@@ -11,11 +11,10 @@
  * Capacities are rates times the engine's efficiencies. Leaves out: links between a chip and its NIC.
  */
 import { ModelError } from '../base/errors.ts';
-import type { BytesPerSecond, Seconds } from '../base/units.ts';
+import type { Seconds } from '../base/units.ts';
 import {
   appendClusterRoute,
   type Cluster,
-  clusterLinks,
   clusterPathCount,
   linkBandwidth,
   linkLatency,
@@ -39,25 +38,36 @@ export interface PathTable {
   readonly weight: number[];
 }
 
+/** What a resource is: its capacity follows from its own rate and what the engine makes of that kind. */
+export const RESOURCE_KINDS = ['link', 'network', 'memory', 'channel', 'switch'] as const;
+export type ResourceKind = (typeof RESOURCE_KINDS)[number];
+
 export class Wires {
   readonly cluster: Cluster;
-  readonly engine: CollectiveEngine;
   readonly paths: PathTable = { ways: [0], latency: [], entries: [0], share: [], resource: [], weight: [] };
-  /** Of a resource. */
-  readonly capacity: BytesPerSecond[] = [];
-  /** What a resource is: link l, or behind the links memory of chip c, or behind the memories channel of rank r. */
-  readonly #keys: number[] = [];
-  readonly #numbers = new Map<number, number>();
+  /** Of a resource: the rate of a link or memory; of a channel its chip's speed, 1 unless it is slow. */
+  readonly rate: number[] = [];
+  /** Of a resource: a number of RESOURCE_KINDS. */
+  readonly kinds: number[] = [];
+  /** Of a resource: the link, chip or rank that it is. */
+  readonly #index: number[] = [];
+  readonly #numbers: readonly Map<number, number>[] = RESOURCE_KINDS.map(() => new Map<number, number>());
   readonly #crossing: boolean[] = [];
   readonly #known = new Map<number, number>();
   readonly #route: Int32Array;
-  readonly #links: number;
+  readonly #hasMemory: boolean;
 
-  constructor(cluster: Cluster, engine: CollectiveEngine) {
+  constructor(cluster: Cluster) {
     this.cluster = cluster;
-    this.engine = engine;
     this.#route = new Int32Array(longestClusterRoute(cluster));
-    this.#links = clusterLinks(cluster);
+    // What copy kernels of a GPU reach stands for its memory as well.
+    this.#hasMemory = cluster.system.chip.cores !== null;
+  }
+
+  /** Bytes per second of every resource under an engine. */
+  capacities(engine: CollectiveEngine): Float64Array {
+    const factors = kindFactors(engine);
+    return Float64Array.from(this.rate, (rate, resource) => rate * factors[this.kinds[resource]!]!);
   }
 
   /**
@@ -78,12 +88,11 @@ export class Wires {
 
   /** True for links of fabric and network: what holds a chunk before it passes it on. */
   isLink(resource: number): boolean {
-    return this.#keys[resource]! < this.#links;
+    return this.kinds[resource]! <= NETWORK;
   }
 
-  kind(resource: number): 'link' | 'memory' | 'channel' {
-    if (this.isLink(resource)) return 'link';
-    return this.#keys[resource]! - this.#links < this.#chips() ? 'memory' : 'channel';
+  kind(resource: number): ResourceKind {
+    return RESOURCE_KINDS[this.kinds[resource]!]!;
   }
 
   /** True if the path leaves the node. */
@@ -91,16 +100,19 @@ export class Wires {
     return this.#crossing[path] === true;
   }
 
-  /** `chip3->chip4 (x+)`, `chip3 memory`, `rank7 channel`. */
+  /** `chip3->chip4 (x+)`, `chip3 memory`, `rank7 channel`, `chip3->nvlink0 adder`. */
   name(resource: number): string {
-    const key = this.#keys[resource]!;
-    if (key < this.#links) return clusterLinkName(this.cluster, key);
-    const index = key - this.#links;
-    return index < this.#chips() ? `chip${index} memory` : `rank${index - this.#chips()} channel`;
-  }
-
-  #chips(): number {
-    return this.cluster.nodes * this.cluster.chipsPerNode;
+    const index = this.#index[resource]!;
+    switch (this.kind(resource)) {
+      case 'memory':
+        return `chip${index} memory`;
+      case 'channel':
+        return `rank${index} channel`;
+      case 'switch':
+        return `${clusterLinkName(this.cluster, index)} adder`;
+      default:
+        return clusterLinkName(this.cluster, index);
+    }
   }
 
   /** Adds all ways of a path and returns its latency. */
@@ -135,23 +147,25 @@ export class Wires {
     return latency;
   }
 
-  /** Between a rank and the switch of its level; `port` 0 is up, 1 is down. */
+  /** Between a rank and the switch of its level; `port` 0 is up, 1 is down. The adder behind the port may be slower than it. */
   #switchWay(rank: number, port: 0 | 1, touches: number): Seconds {
-    const { cluster, engine } = this;
+    const { cluster } = this;
     const { fabric } = cluster.scaleUp;
-    if (fabric.type !== 'switched' || fabric.levels.length !== 1 || engine.switchReduction === null) {
+    if (fabric.type !== 'switched' || fabric.levels.length !== 1 || !fabric.levels[0]!.reduces) {
       throw new ModelError('TOPOLOGY', cluster.system.id, 'expected one switch that reduces, got a fabric without it');
     }
     const chip = cluster.chipOf(rank);
     const node = Math.floor(chip / cluster.chipsPerNode);
     const link = node * cluster.scaleUp.from.length + portLink(cluster.scaleUp, chip % cluster.chipsPerNode, port);
-    const weight = engine.linkEfficiency / engine.switchReduction;
+    const adder = this.#number(SWITCH, link, linkBandwidth(cluster, link));
     if (port === 0) {
       this.#begin(rank, chip);
-      this.#entry(this.#linkResource(link), weight);
+      this.#entry(this.#linkResource(link), 1);
+      this.#entry(adder, 1);
       this.#close(1);
     } else {
-      this.#entry(this.#linkResource(link), weight);
+      this.#entry(adder, 1);
+      this.#entry(this.#linkResource(link), 1);
       this.#end(rank, chip, touches, 1);
     }
     return linkLatency(cluster, link);
@@ -179,30 +193,43 @@ export class Wires {
   }
 
   #memory(chip: number, touches: number): void {
-    const { memory } = this.engine;
-    if (!Number.isFinite(memory)) return;
-    const speed = this.cluster.slowChips.get(chip) ?? 1;
-    this.#entry(this.#number(this.#links + chip, memory * speed), touches);
+    if (!this.#hasMemory) return;
+    const { system, slowChips } = this.cluster;
+    const rate = (system.chip.memory.bandwidth ?? 0) * (slowChips.get(chip) ?? 1);
+    this.#entry(this.#number(MEMORY, chip, rate), touches);
   }
 
   #channel(rank: number): void {
     const speed = this.cluster.slowChips.get(this.cluster.chipOf(rank)) ?? 1;
-    this.#entry(this.#number(this.#links + this.#chips() + rank, this.engine.channel * speed), 1);
+    this.#entry(this.#number(CHANNEL, rank, speed), 1);
   }
 
   #linkResource(link: number): number {
-    const { linkEfficiency, networkEfficiency } = this.engine;
-    const efficiency = link < networkStart(this.cluster) ? linkEfficiency : networkEfficiency;
-    return this.#number(link, linkBandwidth(this.cluster, link) * efficiency);
+    const kind = link < networkStart(this.cluster) ? LINK : NETWORK;
+    return this.#number(kind, link, linkBandwidth(this.cluster, link));
   }
 
-  #number(key: number, capacity: BytesPerSecond): number {
-    const known = this.#numbers.get(key);
+  #number(kind: number, index: number, rate: number): number {
+    const numbers = this.#numbers[kind]!;
+    const known = numbers.get(index);
     if (known !== undefined) return known;
-    const number = this.capacity.length;
-    this.#numbers.set(key, number);
-    this.capacity.push(capacity);
-    this.#keys.push(key);
+    const number = this.rate.length;
+    numbers.set(index, number);
+    this.rate.push(rate);
+    this.kinds.push(kind);
+    this.#index.push(index);
     return number;
   }
+}
+
+const [LINK, NETWORK, MEMORY, CHANNEL, SWITCH] = [0, 1, 2, 3, 4] as const;
+
+/** What the engine makes of the rate of each kind of resource. */
+export function kindFactors({
+  linkEfficiency,
+  networkEfficiency,
+  channel,
+  switchReduction,
+}: CollectiveEngine): readonly number[] {
+  return [linkEfficiency, networkEfficiency, 1, channel, switchReduction];
 }

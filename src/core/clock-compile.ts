@@ -53,6 +53,8 @@ export interface CompiledLoop {
   readonly id: number;
   readonly count: number;
   readonly body: readonly CompiledNode[];
+  /** Instructions that all its rounds run. */
+  readonly work: number;
   /** Iterations after which the same slots come round. */
   readonly period: number;
   /** Elements that the body can read or write. */
@@ -184,6 +186,7 @@ function compileLoop({ id, count }: { id: number; count: number }, body: readonl
     id,
     count,
     body,
+    work: count * body.reduce((sum, node) => sum + (node.type === 'loop' ? node.work : 1), 0),
     period,
     touched: list,
     pace: Int32Array.from(pace, (e) => list.indexOf(e)),

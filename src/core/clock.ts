@@ -57,6 +57,8 @@ export interface ProgramOptions {
   readonly hbmBandwidth?: number;
   /** Least time of a DMA descriptor, seconds; from the core's documented least DMA of 128 descriptors if left out. */
   readonly descriptorTime?: number;
+  /** Share of LoadStationary that the MultiplyMoving before it does not hide; none if left out. */
+  readonly exposedLoad?: number;
   /** Names of tensors that lie in SBUF before or after: their DMAs take no time. */
   readonly resident?: ReadonlySet<string>;
   /** Gets every instruction as it is timed, in program order. Nothing is folded then. */
@@ -86,7 +88,10 @@ export interface ProgramTime {
 const LEAST_DMA_DESCRIPTORS = 128;
 /** Rounds that a pattern may take to come back to itself, beyond the rotation of the buffers. */
 const HISTORY = 6;
+const MOMENTS = HISTORY + 1;
 const LONGEST_PERIOD = 64;
+/** Loops of fewer instructions are run: looking for their pattern would cost more. */
+const LEAST_WORK = 24;
 
 /**
  * Times a program.
@@ -99,13 +104,21 @@ export function clockProgram(program: Program, options: ProgramOptions = {}): Pr
 /** Counters that grow by the same amount in each round of a steady loop. */
 const COUNTERS = { instructions: 0, hbmRead: 1, hbmWritten: 2, macs: 3, busy: 4 } as const;
 
-interface Snapshot {
+/** What a loop can touch, at one moment. Filled again and again: loops inside loops look back often. */
+class Snapshot {
   readonly times: Float64Array;
   readonly parts: Float64Array;
   readonly owner: Int16Array;
   readonly counters: Float64Array;
-  readonly loaded: CompiledInstruction | null;
-  readonly loadedReady: Picoseconds;
+  loaded: CompiledInstruction | null = null;
+  loadedReady: Picoseconds = 0;
+
+  constructor({ touched }: CompiledLoop, counters: number) {
+    this.times = new Float64Array(touched.length);
+    this.parts = new Float64Array(touched.length * PARTS.length);
+    this.owner = new Int16Array(touched.length);
+    this.counters = new Float64Array(counters);
+  }
 }
 
 class ProgramClock {
@@ -119,6 +132,7 @@ class ProgramClock {
   readonly #observe: ((interval: Interval) => void) | undefined;
   readonly #fold: boolean;
   readonly #dmaStart: Picoseconds;
+  readonly #exposedLoad: number;
   readonly #ramp: { readonly start: number; readonly time: Picoseconds } | null;
   /** Nothing waits longer than this for what is done. */
   readonly #longestWait: Picoseconds;
@@ -131,9 +145,11 @@ class ProgramClock {
   #loadedOffset = 0;
   #loadedReady: Picoseconds = 0;
   #folded = 0;
+  /** Moments of each loop, the last few in turn. */
+  readonly #moments: Snapshot[][] = [];
 
   constructor(program: Program, options: ProgramOptions) {
-    const { hbmBandwidth, descriptorTime, resident, observe, fold = true } = options;
+    const { hbmBandwidth, descriptorTime, exposedLoad = 0, resident, observe, fold = true } = options;
     const { core } = program;
     if (core.dma === null) throw new ModelError('UNSUPPORTED', core.id, 'expected a published DMA bandwidth, got none');
     const rates = {
@@ -142,6 +158,7 @@ class ProgramClock {
     };
     const { body, queues, latencies, elements } = compileProgram(program, rates, resident);
     this.#program = program;
+    this.#exposedLoad = exposedLoad;
     this.#body = body;
     this.#queues = queues;
     this.#latencies = latencies;
@@ -246,8 +263,8 @@ class ProgramClock {
     const { times } = state;
     this.#holdBack(node, 0);
     const isTensorE = node.engine === 0;
-    if (isTensorE) this.#loadStationary(node);
-    const occupancy = isTensorE ? this.#throttled(node.occupancy) : node.occupancy;
+    const exposed = isTensorE && this.#loadStationary(node) ? Math.round(this.#exposedLoad * node.load) : 0;
+    const occupancy = isTensorE ? this.#throttled(node.occupancy + exposed) : node.occupancy;
     const wait = this.#start - times[this.#holder]!;
     if (isTensorE) {
       // The array is double-buffered: the next tile may be loaded as soon as this one has moved in.
@@ -260,11 +277,11 @@ class ProgramClock {
     this.#counters[COUNTERS.busy + node.engine]! += occupancy;
   }
 
-  /** Loads the stationary tile, unless it is the one in the array, beside the MultiplyMoving before. */
-  #loadStationary(node: CompiledInstruction): void {
+  /** Loads the stationary tile beside the MultiplyMoving before, unless it is the one in the array: whether it had to. */
+  #loadStationary(node: CompiledInstruction): boolean {
     if (node.stationaryOffset === null) {
       this.#loaded = null;
-      return;
+      return false;
     }
     const { times, owner } = this.#state;
     const element = this.#element(node.reads[0]!);
@@ -276,7 +293,7 @@ class ProgramClock {
       this.#loadedElement === element &&
       this.#loadedOffset === offset &&
       this.#loadedReady === written;
-    if (isLoaded) return;
+    if (isLoaded) return false;
     this.#loaded = node;
     this.#loadedElement = element;
     this.#loadedOffset = offset;
@@ -285,6 +302,7 @@ class ProgramClock {
     if (written + latency > times[LOAD_FREE]!) this.#state.advance(LOAD_FREE, element, latency, node.load, node.engine);
     else this.#state.advance(LOAD_FREE, LOAD_FREE, 0, node.load, node.engine);
     this.#waitFor(LOAD_FREE, times[LOAD_FREE]!);
+    return true;
   }
 
   /** How long TensorE takes for work of `occupancy` that begins now. */
@@ -344,48 +362,45 @@ class ProgramClock {
   }
 
   #loop(loop: CompiledLoop): void {
-    const { id, count, body, period } = loop;
-    const mayFold = this.#fold && period <= LONGEST_PERIOD && count > Math.max(3, 2 * period);
-    const history: Snapshot[] = [];
+    const { id, count, body, period, work } = loop;
+    const isLong = work >= LEAST_WORK && count > Math.max(3, 2 * period);
+    const mayFold = this.#fold && period <= LONGEST_PERIOD && isLong;
+    let taken = 0;
     for (let i = 0; i < count; ) {
       this.#loops[id] = i;
       for (const node of body) this.#node(node);
       i++;
       if (!mayFold || i % period !== 0 || count - i < period) continue;
-      const now = this.#snapshot(loop);
-      for (let h = history.length - 1; h >= 0; h--) {
-        if (!hasShifted(loop, history[h]!, now, this.#longestWait)) continue;
-        const round = (history.length - h) * period;
+      const now = this.#snapshot(loop, taken);
+      for (let back = 1; back <= Math.min(taken, HISTORY); back++) {
+        const before = this.#moments[id]![(taken - back) % MOMENTS]!;
+        if (!hasShifted(loop, before, now, this.#longestWait)) continue;
+        const round = back * period;
         const replays = Math.floor((count - i) / round);
-        this.#replay(loop, history[h]!, now, replays);
+        this.#replay(loop, before, now, replays);
         i += replays * round;
         break;
       }
-      history.push(now);
-      if (history.length > HISTORY) history.shift();
+      taken++;
     }
   }
 
-  #snapshot({ touched }: CompiledLoop): Snapshot {
+  #snapshot(loop: CompiledLoop, number: number): Snapshot {
     const { times, parts, owner } = this.#state;
+    const { touched, id } = loop;
     const width = PARTS.length;
-    const copy = new Float64Array(touched.length);
-    const copyParts = new Float64Array(touched.length * width);
-    const copyOwner = new Int16Array(touched.length);
+    this.#moments[id] ??= Array.from({ length: MOMENTS }, () => new Snapshot(loop, this.#counters.length));
+    const moment = this.#moments[id][number % MOMENTS]!;
     for (let k = 0; k < touched.length; k++) {
       const e = touched[k]!;
-      copy[k] = times[e]!;
-      copyOwner[k] = owner[e]!;
-      for (let p = 0; p < width; p++) copyParts[k * width + p] = parts[e * width + p]!;
+      moment.times[k] = times[e]!;
+      moment.owner[k] = owner[e]!;
+      for (let p = 0; p < width; p++) moment.parts[k * width + p] = parts[e * width + p]!;
     }
-    return {
-      times: copy,
-      parts: copyParts,
-      owner: copyOwner,
-      counters: this.#counters.slice(),
-      loaded: this.#loaded,
-      loadedReady: this.#loadedReady,
-    };
+    moment.counters.set(this.#counters);
+    moment.loaded = this.#loaded;
+    moment.loadedReady = this.#loadedReady;
+    return moment;
   }
 
   /** Moves the clock over `replays` more stretches like the one between the two moments. */

@@ -37,6 +37,9 @@ export const MX_PARTITIONS = 8;
 const FP8: readonly DType[] = ['f8e4m3', 'f8e4m3fn', 'f8e5m2', 'f8e3m4'];
 const MX_FORMATS: readonly DType[] = ['f8e4m3fn', 'f8e5m2', 'f4e2m1'];
 
+/** f4e2m1 is addressed four elements at a time. */
+const F4_GROUP = 4;
+
 /** @throws ModelError (PROGRAM) */
 function refuse(where: string, expected: string, got: unknown): never {
   throw new ModelError('PROGRAM', where, `expected ${expected}, got ${show(got)}`);
@@ -60,6 +63,11 @@ function coreDtypes({ version }: CoreSpec): readonly DType[] {
   return ['f32', 'bf16', 'f16', 'i8', 'i32', ...fp8, ...mx];
 }
 
+/** @throws ModelError (PROGRAM) if rows of `length` elements don't begin and end with a group of the format */
+export function checkRows(where: string, dtype: DType, length: number): void {
+  if (dtype === 'f4e2m1' && length % F4_GROUP !== 0) refuse(where, `rows of whole groups of ${F4_GROUP}`, length);
+}
+
 /** @throws ModelError (PROGRAM) for a tile that the buffer doesn't hold */
 export function checkTile(core: CoreSpec, where: string, tile: Tile): void {
   const { buffer, partitions, free, slots, startPartition, dtype } = tile;
@@ -70,6 +78,7 @@ export function checkTile(core: CoreSpec, where: string, tile: Tile): void {
   integer('free', free, 1, Number.MAX_SAFE_INTEGER);
   integer('slots', slots, 1, 1 << 20);
   expectDtype(where, 'dtype', dtype, coreDtypes(core));
+  checkRows(where, dtype, free);
   if (startPartition % QUADRANT !== 0 || startPartition < 0 || startPartition + partitions > core.partitions) {
     refuse(where, `a start partition of 0, 32, 64 or 96 with room for ${partitions} partitions`, startPartition);
   }
@@ -185,9 +194,6 @@ export function checkInstruction(core: CoreSpec, where: string, instruction: Ins
 /** Formats of MX operands: engines move them, and TensorE multiplies them. */
 const PACKED: readonly DType[] = ['f4e2m1', 'e8m0'];
 const PACKED_OPCODES: readonly Opcode[] = ['nc_matmul', 'load_stationary', 'tensor_copy', 'quantize_mx'];
-/** f4e2m1 is addressed four elements at a time. */
-const F4_GROUP = 4;
-
 function checkAttributes(where: string, { attributes }: Instruction): void {
   const known = (name: string, value: string | null, choices: readonly string[]) => {
     if (value !== null && !choices.includes(value)) refuse(where, `${name} to be one of ${choices.join(', ')}`, value);

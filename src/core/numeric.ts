@@ -29,7 +29,7 @@ import { prepareBnAggregate, prepareBnStats, prepareQuantizeMx, prepareReduce, p
 import { prepareMatmul, prepareTranspose } from './numeric/tensor-engine.ts';
 import type { Program, ProgramNode } from './program.ts';
 
-export interface NumericOptions {
+export interface RunProgramOptions {
   /** How results are rounded to the format of their tile: to nearest even by default. Each result is a stream of its own. */
   readonly rounding?: Rounding;
   /** Every tile, output and scratch tensor of a float format holds FP32 instead: what is left is the error of the algorithm. */
@@ -51,7 +51,7 @@ const MAX_INSTRUCTIONS = 1e8;
 export function runProgram(
   program: Program,
   inputs: Readonly<Record<string, Tensor>>,
-  options: NumericOptions = {},
+  options: RunProgramOptions = {},
 ): Record<string, Tensor> {
   const { rounding = 'nearest', precise = false, maxInstructions = MAX_INSTRUCTIONS } = options;
   const arena = options.arena ?? Object.values(inputs)[0]?.arena;

@@ -10,7 +10,7 @@ import type { BytesPerSecond, Seconds } from '../base/units.ts';
 import { type Constants, fittedConstants } from '../hardware/fitted.ts';
 import type { ChipSpec, CoreSpec } from '../hardware/spec.ts';
 import { acceleratorClock } from './accelerator.ts';
-import { clockProgram, type Interval, type ProgramTime } from './clock.ts';
+import { clockProgram, type ProgramOptions, type ProgramTime } from './clock.ts';
 import type { OperatorCase, OperatorClock, OperatorCost } from './operator-case.ts';
 import { operatorProgram, residentTensors } from './operator-program.ts';
 import { splitOperator } from './operator-split.ts';
@@ -22,6 +22,8 @@ export interface OperatorDetail {
   readonly cost: OperatorCost;
   readonly program: Program;
   readonly programTime: ProgramTime;
+  /** What the program was timed with. */
+  readonly options: ProgramOptions;
   /** Of one core. */
   readonly hbmBandwidth: BytesPerSecond;
   /** What is not the program's: launch by the host. */
@@ -52,7 +54,6 @@ export function timeOperator(
   cores: number,
   constants: Constants,
   operator: OperatorCase,
-  observe?: (interval: Interval) => void,
 ): OperatorDetail {
   const core = programmableCore(chip);
   expectInteger('cores', cores, 1, chip.cores!);
@@ -62,14 +63,19 @@ export function timeOperator(
   const hbmBandwidth = hbmShare(chip, cores, constants);
   const shares = splitOperator(operator, cores / copies).map((share) => {
     const program = operatorProgram(core, share.operator);
-    const time = clockProgram(program, { hbmBandwidth, resident: residentTensors(share.operator) });
-    return { ...share, program, time };
+    const options: ProgramOptions = {
+      hbmBandwidth,
+      descriptorTime: (constants.dmaLeastTime! * core.dma!.engines) / core.partitions,
+      exposedLoad: core.version >= 3 ? constants.exposedLoadV3! : constants.exposedLoadV2!,
+      resident: residentTensors(share.operator),
+    };
+    return { ...share, program, options, time: clockProgram(program, options) };
   });
   const slowest = shares.reduce((last, share) => (share.time.time > last.time.time ? share : last));
-  if (observe) clockProgram(slowest.program, { hbmBandwidth, resident: residentTensors(slowest.operator), observe });
   const overhead = timing === 'host' ? constants.hostLaunch! : 0;
   const { time, busy, bound } = slowest.time;
-  const seconds = time / 1e12;
+  // A copy is measured from its first byte on, not from the semaphore that starts it.
+  const seconds = time / 1e12 - (operator.op === 'dma-copy' ? (core.dmaStart ?? 0) : 0);
   return {
     cost: {
       time: seconds + overhead,
@@ -81,25 +87,38 @@ export function timeOperator(
     },
     program: slowest.program,
     programTime: slowest.time,
+    options: slowest.options,
     hbmBandwidth,
     overhead,
   };
 }
 
-function programmableCore({ id, core }: ChipSpec): CoreSpec {
-  if (core === null)
-    throw new ModelError('UNSUPPORTED', id, 'expected a chip whose NeuronCores are published, got none');
+/**
+ * The core of a chip, if all that time is charged to is published.
+ * @throws ModelError (UNSUPPORTED) that names what is missing
+ */
+export function programmableCore({ id, core, cores, memory }: ChipSpec): CoreSpec {
+  const missing =
+    core === null || cores === null
+      ? 'NeuronCore clock'
+      : [
+          core.tensor === null && 'TensorE clock',
+          core.vector === null && 'VectorE clock',
+          core.scalar === null && 'ScalarE clock',
+          core.dma === null && 'DMA bandwidth',
+          memory.bandwidth === null && 'HBM bandwidth',
+        ].find((name) => name !== false);
+  if (core === null || missing !== undefined) {
+    throw new ModelError('UNSUPPORTED', id, `expected a chip with a published ${missing} to charge time to, got none`);
+  }
   return core;
 }
 
 /** Bandwidth of one core: what its DMA engines take, or its share of the stack when the cores before it share that. */
-function hbmShare({ memory, cores, core, id }: ChipSpec, used: number, constants: Constants): BytesPerSecond {
-  if (memory.bandwidth === null || core!.dma === null) {
-    throw new ModelError('UNSUPPORTED', id, 'expected a published HBM and DMA bandwidth, got none');
-  }
+function hbmShare({ memory, cores, core }: ChipSpec, used: number, constants: Constants): BytesPerSecond {
   const stacks = memory.stacks ?? cores!;
   const onStack = Math.min(used, Math.max(1, cores! / stacks));
-  return Math.min(core!.dma.bandwidth, (memory.bandwidth * constants.hbmEfficiency!) / stacks / onStack);
+  return Math.min(core!.dma!.bandwidth, (memory.bandwidth! * constants.hbmEfficiency!) / stacks / onStack);
 }
 
 /** DMA engines that are held back by HBM are bound by HBM. */

@@ -21,7 +21,7 @@ import { expectInteger, expectOneOf, ModelError } from '../base/errors.ts';
 import type { CoreSpec } from '../hardware/spec.ts';
 import { DTYPES, type DType } from '../kernels/dtype.ts';
 import { type HbmTensor, type HbmView, Index, type Loop, type Tile, TileView, type View } from './access.ts';
-import { checkInstruction, checkTile } from './constraints.ts';
+import { checkInstruction, checkRows, checkTile } from './constraints.ts';
 import type {
   Accumulate,
   ActivationFunction,
@@ -85,8 +85,13 @@ export class ProgramBuilder {
   #banksMost = 0;
 
   constructor(name: string, core: CoreSpec) {
-    if (core.sbuf === null || core.psum === null || core.tensor === null) {
-      throw new ModelError('UNSUPPORTED', core.id, 'expected a NeuronCore whose memories and engines are published');
+    // Inferentia1 and other makers' chips have no core at all.
+    if (core?.sbuf == null || core.psum === null || core.tensor === null) {
+      throw new ModelError(
+        'UNSUPPORTED',
+        name,
+        'expected a NeuronCore whose memories and engines are published, got none',
+      );
     }
     this.name = name;
     this.core = core;
@@ -359,6 +364,7 @@ export class ProgramBuilder {
       `${name} elements`,
       shape.reduce((product, size) => product * size, 1),
     );
+    checkRows(`${this.name}: tensor ${name}`, dtype, shape.at(-1) ?? 1);
     if (this.#tensors.some((tensor) => tensor.name === name)) {
       throw new ModelError('PROGRAM', this.name, `expected tensors of different names, got a second ${name}`);
     }

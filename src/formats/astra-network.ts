@@ -118,7 +118,8 @@ function parseFlowLists(text: string): Record<string, unknown> | undefined {
 async function parseYamlText(text: string, path: string): Promise<unknown> {
   const { parse } = await import('yaml');
   try {
-    return parse(text);
+    // Its warnings would go to the process; what matters of them is an error below.
+    return parse(text, { logLevel: 'error' });
   } catch (cause) {
     const reason = (cause as Error).message.split('\n')[0]!.replace(/:$/, '');
     throw new ModelError('CONFIG', path, `expected YAML, but ${reason}`, { cause });

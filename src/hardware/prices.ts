@@ -1,5 +1,5 @@
 /**
- * Prices of systems, and what a building adds: power usage effectiveness and electricity.
+ * Prices of systems, and what a building adds: power usage effectiveness, electricity and cooling.
  *
  * A price row is one reading of one price; several rows of a system differ in basis, region or date. At most one is the
  * default. A null price records that nobody publishes one, and where it was looked for.
@@ -44,7 +44,8 @@ export const facilitySchema: z.ZodType<FacilitySpec> = record({
   note: head.note,
   pue: known('ratio'),
   electricity: known('energyPrice'),
-}).transform(({ pue, electricity }) => ({ pue, electricity }));
+  airLimit: known('power'),
+}).transform(({ pue, electricity, airLimit }) => ({ pue, electricity, airLimit }));
 
 export const sourceSchema: z.ZodType<{ sources: Record<string, string> }> = record({
   schemaVersion: head.schemaVersion,

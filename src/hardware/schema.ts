@@ -56,6 +56,8 @@ const UNITS: Readonly<Record<string, Unit>> = {
   GHz: unit('frequency', 9),
   ns: unit('time', -9),
   us: unit('time', -6),
+  s: unit('time'),
+  d: unit('time', 0, 86_400),
   W: unit('power'),
   kW: unit('power', 3),
   // Dollars per joule: 1 kWh is 3.6e6 J.

@@ -200,6 +200,9 @@ export interface SystemSpec {
   readonly power: Watts | null;
   /** Kind and source of `power`, or where it was looked for. */
   readonly powerSource: string;
+  /** How the chips are housed; null where nobody says. A server is a sled on Trainium3. */
+  readonly layout: Readonly<Record<'racks' | 'servers' | 'chipsPerServer', number | null>>;
+  readonly cooling: 'air' | 'liquid' | null;
 }
 
 export interface PriceRow {
@@ -220,4 +223,6 @@ export interface FacilitySpec {
   readonly pue: number;
   /** Dollars per joule. */
   readonly electricity: number;
+  /** Most that air takes away from one chip. */
+  readonly airLimit: Watts;
 }

@@ -9,6 +9,8 @@ import { fabricProblem, fabricSchema } from './fabric.ts';
 import { fact, head, known, quantity, record, sourced, text } from './schema.ts';
 import type { ChipSpec, NetworkSpec, SystemSpec } from './spec.ts';
 
+const cooling = fact.pipe(z.object({ value: z.enum(['air', 'liquid']).nullable() }));
+
 /** A system file, parsed to a `SystemSpec`. Its chip and its network are ids of shipped ones, or written out. */
 export function systemSchema(
   findChip: Lookup<ChipSpec>,
@@ -53,7 +55,7 @@ export function systemSchema(
         switches: z.exactOptional(quantity('count')),
       }),
     ),
-    cooling: z.exactOptional(fact),
+    cooling: z.exactOptional(cooling),
   }).transform((data, context): SystemSpec => {
     const refuse = (key: 'chip' | 'fabric' | 'network', message: string): never => {
       context.issues.push({ code: 'custom', path: [key], input: data[key], message });
@@ -77,6 +79,12 @@ export function systemSchema(
       network,
       power: data.power.value,
       powerSource: data.power.source,
+      layout: {
+        racks: data.layout?.racks ?? null,
+        servers: data.layout?.servers ?? null,
+        chipsPerServer: data.layout?.chipsPerServer ?? null,
+      },
+      cooling: data.cooling?.value ?? null,
     };
   });
 }

@@ -5,7 +5,7 @@
  */
 import { expectInteger, ModelError } from '../base/errors.ts';
 import type { Bytes } from '../base/units.ts';
-import { type RankEngines, rankEngines } from '../core/engines.ts';
+import { programmableCore } from '../core/operator-clock.ts';
 import { ringOrder } from '../fabric/rings.ts';
 import { buildTopology, type Topology } from '../fabric/topology.ts';
 import type { SystemSpec } from '../hardware/spec.ts';
@@ -22,7 +22,8 @@ export interface Machine {
   readonly chipOf: Int32Array;
   /** Ranks in an order in which neighbours are near: chips along a ring of the fabric, the ranks of a chip together. */
   readonly ring: Int32Array;
-  readonly engines: RankEngines;
+  /** Physical cores of a rank. */
+  readonly coresPerRank: number;
   readonly topology: Topology;
 }
 
@@ -40,7 +41,7 @@ export function createMachine(system: SystemSpec, options: RankOptions = {}): Ma
     throw new ModelError('TOPOLOGY', system.id, 'expected a system whose links are published, got none');
   }
   const ranks = expectInteger('ranks', options.ranks ?? chips * ranksPerChip, 1, chips * ranksPerChip);
-  const engines = rankEngines(chip, chip.cores / ranksPerChip);
+  programmableCore(chip);
   const usedChips = Math.ceil(ranks / ranksPerChip);
   const chipRing = ringOrder(
     fabric,
@@ -57,7 +58,7 @@ export function createMachine(system: SystemSpec, options: RankOptions = {}): Ma
     ranksPerChip,
     chipOf: Int32Array.from({ length: ranks }, (_, i) => Math.floor(i / ranksPerChip)),
     ring: Int32Array.from(ring),
-    engines,
+    coresPerRank: chip.cores / ranksPerChip,
     topology: buildTopology(fabric, chips, onChipLink(system)),
   };
 }

@@ -132,14 +132,17 @@ function flash(context: Context, shape: CoreShape, block: Block, isBackward: boo
   return [{ name: 'attention, gradient', case: operator, repeat: 2.5 * repeat, share: 1 }];
 }
 
-function materialised({ step }: Context, shape: CoreShape, block: Block, isBackward: boolean): CoreOperator[] {
-  const { seqQ, seqKv, repeat } = block;
-  const batch = step.sequences * block.batch * shape.heads;
-  const { headDim } = shape;
+function materialised({ step, phase }: Context, shape: CoreShape, block: Block, isBackward: boolean): CoreOperator[] {
+  const { seqKv, repeat } = block;
+  const { headDim, heads, kvHeads } = shape;
+  // Heads that share a key are rows of one product.
+  const batch = step.sequences * block.batch * kvHeads;
+  const seqQ = (block.seqQ * heads) / kvHeads;
   const dtype = step.formats.activations;
+  const cache = phase === 'training' ? {} : narrower(step.formats.kv, dtype);
   const product = (name: string, m: number, k: number, n: number): CoreOperator => ({
     name,
-    case: { op: 'batched-matmul', dims: { batch, m, k, n }, dtype },
+    case: { op: 'batched-matmul', dims: { batch, m, k, n }, dtype, ...cache },
     repeat,
     share: isBackward ? 1 / 4 : 1 / 2,
   });
@@ -181,7 +184,7 @@ export function core(context: Context, attention: AttentionSpec, shape: CoreShap
   const pairs = attentionPairs(maskOf(attention), step.seqQ, step.seqKv) / shard.cp / shard.tp;
   const useful = 2 * step.sequences * pairs * (queryWidth(attention) + valueWidth(attention));
   const executed = [...blocks.own, ...blocks.passed].reduce((sum, block) => sum + pairsOf(block), 0);
-  const form = step.flash || phase !== 'training' ? flash : materialised;
+  const form = step.flash ? flash : materialised;
 
   const compute = (
     graph: GraphBuilder,

@@ -109,4 +109,11 @@ export interface Step {
   readonly absorbed: boolean;
   /** Load of the busiest expert rank over the mean, >= 1. */
   readonly expertSkew: number;
+  /**
+   * `routed`: an expert computes the tokens sent to it, and is read if there is one. `per-token`: the experts of each token
+   * are read for it alone. `all`: all tokens go through all experts, weighted by 0 where they were not sent.
+   */
+  readonly experts: 'routed' | 'per-token' | 'all';
+  /** Rows of an expert are computed in blocks of so many; 1: no padding. */
+  readonly expertBlock: number;
 }

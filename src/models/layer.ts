@@ -9,8 +9,7 @@
  * see: Shoeybi et al., Megatron-LM, arXiv:1909.08053, section 3.
  */
 import { expectInteger } from '../base/errors.ts';
-import type { Bytes } from '../base/units.ts';
-import type { Operator, OperatorKind } from '../core/operator.ts';
+import type { OperandFormat, OperatorCase, OperatorName } from '../core/operator-case.ts';
 import type { DecoderConfig } from './config.ts';
 
 /** Matrices of a layer, in [in, out] orientation, and its vectors. The order numbers their random streams. */
@@ -116,51 +115,42 @@ export function blockElements(blocks: readonly WeightBlock[]): number {
 
 /** A step of the layer on a rank: an operator, or the sum over the ranks. */
 export type LayerStep =
-  | { readonly type: 'operator'; readonly operator: Operator }
+  | { readonly type: 'operator'; readonly name: string; readonly operator: OperatorCase }
   | { readonly type: 'all-reduce'; readonly name: string; readonly elements: number };
 
-/**
- * The steps of a rank for `tokens` tokens, none cached. Each operator reads its operands from HBM and writes its result
- * there, but for the scores and probabilities of attention, which stay in SBUF.
- */
-export function layerSteps(config: DecoderConfig, shard: LayerShard, tokens: number, elementBytes: Bytes): LayerStep[] {
+/** The steps of a rank for `tokens` tokens, none cached. Each operator reads its operands from HBM and writes its result there. */
+export function layerSteps(
+  config: DecoderConfig,
+  shard: LayerShard,
+  tokens: number,
+  dtype: OperandFormat,
+): LayerStep[] {
   const { hidden, headDim, qkNorm } = config;
-  const qWidth = shard.heads * headDim;
-  const kvWidth = shard.kvHeads * headDim;
-  const qkvWidth = qWidth + 2 * kvWidth;
-  const step = (
-    kind: OperatorKind,
-    name: string,
-    [batch, m, k, n]: readonly [number, number, number, number],
-    hbmElements: number,
-  ): LayerStep => ({
+  const { heads, kvHeads, ffn } = shard;
+  const step = (name: string, op: OperatorName, dims: OperatorCase['dims']): LayerStep => ({
     type: 'operator',
-    operator: { name, kind, batch, m, k, n, hbmBytes: hbmElements * elementBytes },
+    name,
+    operator: { op, dims, dtype, ...(op === 'attention' && { causal: true }) },
   });
-  const matmul = (name: string, k: number, n: number) =>
-    step('matmul', name, [1, tokens, k, n], tokens * k + k * n + tokens * n);
-  const norm = (name: string) => step('rmsnorm', name, [1, tokens, 0, hidden], 2 * tokens * hidden + hidden);
-  const residual = (name: string) => step('add', name, [1, tokens, 0, hidden], 3 * tokens * hidden);
+  const matmul = (name: string, k: number, n: number) => step(name, 'matmul', { m: tokens, k, n });
+  const norm = (name: string) => step(name, 'rmsnorm', { rows: tokens, cols: hidden });
+  const residual = step('residual', 'add', { rows: tokens, cols: hidden });
   const allReduce = (name: string): LayerStep => ({ type: 'all-reduce', name, elements: tokens * hidden });
-  const turned = tokens * (qWidth + kvWidth);
+  const headRows = { rows: tokens * (heads + kvHeads), cols: headDim };
   return [
     norm('input norm'),
-    matmul('QKV', hidden, qkvWidth),
-    ...(qkNorm
-      ? [step('rmsnorm', 'QK norm', [shard.heads + shard.kvHeads, tokens, 0, headDim], 2 * turned + 2 * headDim)]
-      : []),
-    step('rope', 'rotary embedding', [shard.heads + shard.kvHeads, tokens, 0, headDim], 2 * turned),
-    step('matmul', 'scores QK^T', [shard.heads, tokens, headDim, tokens], turned),
-    step('softmax', 'softmax', [shard.heads, tokens, 0, tokens], 0),
-    step('matmul', 'values PV', [shard.heads, tokens, tokens, headDim], tokens * (kvWidth + qWidth)),
-    matmul('output', qWidth, hidden),
+    matmul('QKV', hidden, (heads + 2 * kvHeads) * headDim),
+    ...(qkNorm ? [step('QK norm', 'rmsnorm', headRows)] : []),
+    step('rotary embedding', 'rope', headRows),
+    step('attention', 'attention', { batch: 1, heads, kvHeads, headDim, seqQ: tokens, seqKv: tokens }),
+    matmul('output', heads * headDim, hidden),
     allReduce('all-reduce of attention'),
-    residual('residual'),
+    residual,
     norm('post-attention norm'),
-    matmul('gate and up', hidden, 2 * shard.ffn),
-    step('swiglu', 'SiLU product', [1, tokens, 0, shard.ffn], 3 * tokens * shard.ffn),
-    matmul('down', shard.ffn, hidden),
+    matmul('gate and up', hidden, 2 * ffn),
+    step('SiLU product', 'swiglu', { rows: tokens, cols: ffn }),
+    matmul('down', ffn, hidden),
     allReduce('all-reduce of MLP'),
-    residual('residual'),
+    residual,
   ];
 }

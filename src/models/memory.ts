@@ -79,7 +79,7 @@ export interface PreparedMemory {
 }
 
 /** Positions of each kind of layer, as running counts. */
-function layersBefore({ kinds, runs }: ModelSpec, layers: number): Float64Array {
+export function layersBefore({ kinds, runs }: ModelSpec, layers: number): Float64Array {
   const before = new Float64Array(kinds.length * (layers + 1));
   let layer = 0;
   for (const { kind, count } of runs) {

@@ -93,33 +93,37 @@ function mixtureParts(context: Context, mlp: MoeMlp): Part[] {
 
 /** How the copies of tokens fall to the experts of a rank. */
 interface ExpertLoad {
-  /** Experts on a rank, and how many of them get a token. */
-  readonly local: number;
+  /** How many experts of a rank are computed. */
   readonly active: number;
-  /** Copies that a rank sends, and those that its experts compute on average. */
+  /** Copies that a rank sends, those that its experts compute on average, and how many of these were routed to them. */
   readonly sent: number;
   readonly computed: number;
+  readonly routed: number;
   /** Rows of each active expert on the busiest rank. */
   readonly rows: number;
 }
 
-function expertLoad({ shard, step, usefulTokens }: Context, { experts, topK }: MoeMlp): ExpertLoad {
+function expertLoad({ shard, step, usefulTokens }: Context, mlp: MoeMlp): ExpertLoad {
   const { tp, sp, ep, expertTp } = shard;
+  const { experts, topK } = mlp;
+  const copies = step.experts === 'all' ? experts : topK;
   const inner = tp / expertTp;
-  const computed = (usefulTokens * topK) / inner;
+  const computed = (usefulTokens * copies) / inner;
   const local = Math.ceil(experts / ep);
   const tokensOfGroup = (usefulTokens * ep) / inner;
-  const hit = (experts / ep) * (1 - pow(1 - topK / experts, tokensOfGroup));
-  const active = Math.min(local, Math.max(1, Math.round(hit)));
-  const rows = Math.max(1, Math.ceil((computed * step.expertSkew) / active));
-  return { local, active, sent: sp ? (usefulTokens * topK) / tp : computed, computed, rows };
+  const hit = (experts / ep) * (1 - pow(1 - copies / experts, tokensOfGroup));
+  const busiest = computed * step.expertSkew;
+  const active = step.experts === 'per-token' ? Math.ceil(busiest) : Math.min(local, Math.max(1, Math.round(hit)));
+  const rows = step.expertBlock * Math.max(1, Math.ceil(busiest / active / step.expertBlock));
+  const sent = sp ? (usefulTokens * copies) / tp : computed;
+  return { active, sent, computed, routed: (usefulTokens * topK) / inner, rows };
 }
 
 function routedParts(context: Context, mlp: MoeMlp): Part[] {
   const { shard, step, model, localTokens } = context;
   const { tp, sp, ep, expertTp } = shard;
   const { hidden } = model;
-  const { active, sent, computed, rows } = expertLoad(context, mlp);
+  const { active, sent, computed, routed, rows } = expertLoad(context, mlp);
   const ways = mlp.gated ? 2 : 1;
   const own = Math.ceil(mlp.ffn / expertTp);
   const copies = Math.ceil(sent * step.expertSkew);
@@ -143,7 +147,7 @@ function routedParts(context: Context, mlp: MoeMlp): Part[] {
       rows,
       k,
       n,
-      flops: (2 * computed * elements) / expertTp,
+      flops: (2 * routed * elements) / expertTp,
       weightDtype: step.formats.expertWeights,
       resident: residentOf(context, role),
     });
@@ -159,7 +163,8 @@ function routedParts(context: Context, mlp: MoeMlp): Part[] {
       weightDtype: step.formats.activations,
     }),
     elementwise(context, 'routing', 'softmax', localTokens, mlp.experts),
-    elementwise(context, 'gather of copies', 'embedding', copies, hidden),
+    // All tokens are where they are: nothing to gather.
+    ...(step.experts === 'all' ? [] : [elementwise(context, 'gather of copies', 'embedding', copies, hidden)]),
     exchange({ ...send, name: 'dispatch' }),
     exchange({ ...spread, name: 'copies over etp', forward: 'all-gather', backward: 'reduce-scatter' }),
     expert('experts up', hidden, ways * own, ways * hidden * mlp.ffn, 'before-epilogue'),

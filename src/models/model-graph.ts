@@ -16,7 +16,19 @@ import { kindCounts, type LayerKind, type ModelSpec } from './spec.ts';
 /** The phases of a graph of layers; the optimizer's is `optimizerGraph`. */
 export type LayerPhase = Exclude<Phase, 'optimizer'>;
 
-const STEP_KEYS = ['sequences', 'seqQ', 'seqKv', 'formats', 'software', 'flash', 'recompute', 'absorbed', 'expertSkew'];
+const STEP_KEYS: readonly (keyof Step)[] = [
+  'sequences',
+  'seqQ',
+  'seqKv',
+  'formats',
+  'software',
+  'flash',
+  'recompute',
+  'absorbed',
+  'expertSkew',
+  'experts',
+  'expertBlock',
+];
 
 /**
  * A step from what is given: BF16, hand-written kernels, flash attention, no recomputation, absorbed latent attention and
@@ -39,6 +51,8 @@ export function stepOf(options: Partial<Step> & Pick<Step, 'sequences' | 'seqQ'>
     recompute: expectOneOf('recompute', options.recompute ?? 'none', ['none', 'selective', 'full']),
     absorbed: options.absorbed ?? true,
     expertSkew,
+    experts: expectOneOf('experts', options.experts ?? 'routed', ['routed', 'per-token', 'all']),
+    expertBlock: expectInteger('expertBlock', options.expertBlock ?? 1, 1, 2 ** 20),
   };
 }
 

@@ -4,8 +4,11 @@
  * Adding a kind of measurement is a function from its question to a `Predict`, and a line in `predictor`.
  */
 import type { Constants } from '../hardware/fitted.ts';
+import { collectivePredictor } from './collective.ts';
+import { inferencePredictor } from './inference.ts';
 import { kernelPredictor } from './kernel.ts';
 import { type Measurement, type Question, questionOf } from './measurement.ts';
+import { trainingPredictor } from './training.ts';
 
 /** The model's value in the metric's unit, with the fitted constants given. All else is prepared. */
 export type Predict = (constants: Constants) => number;
@@ -17,8 +20,12 @@ function predictor(question: Question): Predict {
   switch (question.kind) {
     case 'kernel':
       return kernelPredictor(question);
-    default:
-      throw new RangeError(`${question.kind} is not modelled yet`);
+    case 'collective':
+      return collectivePredictor(question);
+    case 'inference':
+      return inferencePredictor(question);
+    case 'training':
+      return trainingPredictor(question);
   }
 }
 

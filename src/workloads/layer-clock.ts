@@ -1,13 +1,14 @@
 /**
- * The time of one layer: its steps one after another on every rank, operators by the engine formulas, the sums over the
+ * The time of one layer: its steps one after another on every rank, operators by the tile programs that compute them, the sums over the
  * ranks by the clock executor on the very schedule that moves the bytes. All ranks are alike, so one is timed.
  */
 
 import { type Picoseconds, toPicoseconds } from '../base/units.ts';
 import { type ClockResult, executeClock, type LinkInterval } from '../collectives/clock.ts';
 import type { Schedule } from '../collectives/schedule.ts';
-import { ENGINES, type Engine, type OperatorCost, operatorCost } from '../core/engines.ts';
-import type { Operator } from '../core/operator.ts';
+import { ENGINES, type Engine } from '../core/instructions.ts';
+import type { OperatorCase, OperatorCost } from '../core/operator-case.ts';
+import { operatorClock } from '../core/operator-clock.ts';
 import { linkName } from '../fabric/topology.ts';
 import type { Slice, Timeline, Track } from '../formats/perfetto.ts';
 import type { Machine } from '../machine/machine.ts';
@@ -18,7 +19,8 @@ type TimedStep =
       readonly type: 'operator';
       readonly start: Picoseconds;
       readonly duration: Picoseconds;
-      readonly operator: Operator;
+      readonly name: string;
+      readonly operator: OperatorCase;
       readonly cost: OperatorCost;
     }
   | { readonly type: 'all-reduce'; readonly start: Picoseconds; readonly duration: Picoseconds; readonly name: string };
@@ -42,13 +44,14 @@ export function timeLayer(
   const collective = executeClock(schedule, machine.topology, machine.chipOf, elementBytes, (interval) => {
     linkIntervals.push(interval);
   });
+  const clock = operatorClock(machine.system.chip, machine.coresPerRank);
   const timed: TimedStep[] = [];
   let start = 0;
   for (const step of steps) {
     if (step.type === 'operator') {
-      const { operator } = step;
-      const cost = operatorCost(operator, machine.engines, elementBytes === 2);
-      timed.push({ type: 'operator', start, duration: toPicoseconds(cost.time), operator, cost });
+      const { name, operator } = step;
+      const cost = clock(operator);
+      timed.push({ type: 'operator', start, duration: toPicoseconds(cost.time), name, operator, cost });
     } else {
       timed.push({ type: 'all-reduce', start, duration: collective.time, name: step.name });
     }
@@ -66,7 +69,7 @@ export function layerTimeline(machine: Machine, layer: LayerTime): Timeline {
     tracks.push({ id: parent, name: `rank ${rank} (chip ${machine.chipOf[rank]})` });
     for (const engine of ENGINES) tracks.push({ id: `${parent} ${engine}`, name: engine, parent });
     for (const step of layer.steps) {
-      if (step.type === 'operator') slices.push(...engineSlices(parent, step.start, step.operator, step.cost));
+      if (step.type === 'operator') slices.push(...engineSlices(parent, step));
     }
   }
   const used = [...new Set(layer.linkIntervals.map(({ link }) => link))].sort((a, b) => a - b);
@@ -87,13 +90,12 @@ export function layerTimeline(machine: Machine, layer: LayerTime): Timeline {
   return { tracks, slices };
 }
 
-function engineSlices(parent: string, start: Picoseconds, operator: Operator, { busy, bound }: OperatorCost): Slice[] {
-  const { name, batch, m, k, n, hbmBytes } = operator;
-  return ENGINES.filter((engine: Engine) => busy[engine] > 0).map((engine) => ({
+function engineSlices(parent: string, { start, name, operator, cost }: TimedStep & { type: 'operator' }): Slice[] {
+  return ENGINES.filter((engine: Engine) => cost.busy[engine]! > 0).map((engine) => ({
     track: `${parent} ${engine}`,
     name,
     start,
-    duration: toPicoseconds(busy[engine]),
-    args: { batch, m, k, n, 'HBM bytes': hbmBytes, 'bound by': bound },
+    duration: toPicoseconds(cost.busy[engine]!),
+    args: { operator: operator.op, ...operator.dims, 'HBM bytes': cost.hbmBytes, 'bound by': cost.bound },
   }));
 }

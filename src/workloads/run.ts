@@ -64,7 +64,8 @@ export interface RunResult {
   readonly dtype: DType;
   readonly seed: number;
   readonly rounding: 'nearest' | 'stochastic';
-  readonly fidelity: 'formula';
+  /** Operators are tile programs, instruction by instruction. */
+  readonly fidelity: 'event';
   readonly timeNs: number;
   readonly breakdown: readonly BreakdownRow[];
   readonly collective: {
@@ -96,7 +97,7 @@ export interface LayerRun {
 }
 
 /** Formats that every operator of the layer computes with, and that `core` knows the rate of; tensors have more. */
-const LAYER_DTYPES: readonly DType[] = ['f32', 'bf16'];
+const LAYER_DTYPES = ['f32', 'bf16'] as const;
 const OPTIONS = [
   'config',
   'system',
@@ -135,12 +136,7 @@ export function runLayer(options: RunOptions): LayerRun {
   const memory = placeLayer(machine, config, shard, tokens, dtype);
   checkKernelMemory(config, shard, tokens, dtype);
   const schedule = ringAllReduce(machine.ring, tokens * config.hidden);
-  const time = timeLayer(
-    machine,
-    layerSteps(config, shard, tokens, DTYPES[dtype].bytes),
-    schedule,
-    DTYPES[dtype].bytes,
-  );
+  const time = timeLayer(machine, layerSteps(config, shard, tokens, dtype), schedule, DTYPES[dtype].bytes);
 
   const problem: LayerProblem = {
     config,
@@ -162,13 +158,13 @@ export function runLayer(options: RunOptions): LayerRun {
     system: system.id,
     chip: system.chip.id,
     rank: machine.rank,
-    coresPerRank: machine.engines.cores,
+    coresPerRank: machine.coresPerRank,
     tp,
     tokens,
     dtype,
     seed,
     rounding,
-    fidelity: 'formula',
+    fidelity: 'event',
     timeNs: toNanoseconds(time.time),
     breakdown: breakdown(time),
     collective: describeCollective(time, schedule, DTYPES[dtype].bytes),
@@ -294,16 +290,16 @@ function breakdown(time: LayerTime): BreakdownRow[] {
     const timeNs = toNanoseconds(step.duration);
     if (step.type === 'all-reduce')
       return { name: step.name, timeNs, bound: 'links', flops: 0, hbmBytes: 0, enginesNs: {} };
-    const { operator, cost } = step;
+    const { name, cost } = step;
     const enginesNs = Object.fromEntries(
       Object.entries(cost.busy).map(([engine, busy]) => [engine, Math.round(busy * 1e12) / 1000]),
     );
     return {
-      name: operator.name,
+      name,
       timeNs,
       bound: cost.bound,
       flops: cost.flops,
-      hbmBytes: operator.hbmBytes,
+      hbmBytes: cost.hbmBytes,
       enginesNs,
     };
   });

@@ -3,7 +3,7 @@
  * converts; with `accumulate` it adds to the destination in FP32 and rounds once.
  */
 import type { InstructionOf } from '../instructions.ts';
-import type { EngineMemory, Step } from './engine.ts';
+import { type EngineMemory, isSameMemory, type Step } from './engine.ts';
 
 /** Also the copies of the other engines, which convert in the same way. */
 export function prepareCopy(
@@ -23,22 +23,16 @@ export function prepareCopy(
       write.close();
     };
   }
-  if (to.table === null && from.table === null && to.partitions === from.partitions) {
-    // Row by row from place to place: most DMAs.
-    const rowBytes = to.bytes / to.partitions;
-    const isOneRun = to.isContiguous && from.isContiguous;
+  const isOneRun = to.isContiguous && from.isContiguous;
+  const isDirect = !isOneRun && to.partitions === from.partitions && !isSameMemory(x, out);
+  const move = isDirect ? memory.mover(from, to) : null;
+  if (isOneRun || move) {
+    // From place to place: most DMAs. Only a copy of one run may overlap itself.
     return () => {
       from.expectWritten();
-      let [source, target] = [from.address(arena), to.address(arena)];
-      const { bytes } = memory;
-      if (isOneRun) bytes.copyWithin(target, source, source + to.bytes);
-      else {
-        for (let p = 0; p < to.partitions; p++) {
-          bytes.copyWithin(target, source, source + rowBytes);
-          source += from.stride;
-          target += to.stride;
-        }
-      }
+      const [source, target] = [from.address(arena), to.address(arena)];
+      if (move) move(source, target);
+      else memory.bytes.copyWithin(target, source, source + to.bytes);
       to.markWritten();
     };
   }

@@ -9,9 +9,14 @@
 import type { Arena } from '../../kernels/arena.ts';
 import type { Rounding } from '../../kernels/cast.ts';
 import { expectRounded, narrow, widen } from '../../kernels/convert.ts';
+import { DTYPES } from '../../kernels/dtype.ts';
 import type { Tensor } from '../../kernels/tensor.ts';
 import type { Index, View } from '../access.ts';
 import { type Counters, evaluator, Operand, type Store } from './memory.ts';
+
+/** Runs of at least so many elements are converted, or of so many bytes moved, by a call each: a call costs some 30 ns. */
+const CALL_RUN = 16;
+const CALL_BYTES = 64;
 
 /** Runs an instruction in the iteration that the counters say. */
 export type Step = () => void;
@@ -124,9 +129,10 @@ export class EngineMemory {
       };
     }
     const packed = this.reserve(`${name} packed`, operand.bytes);
+    const move = this.mover(operand, null);
     return () => {
       operand.expectWritten();
-      this.#move(operand, operand.address(arena), packed.address, true);
+      move(operand.address(arena), packed.address);
       return packed.address;
     };
   }
@@ -134,16 +140,22 @@ export class EngineMemory {
   /** Reads `view` as FP32. */
   reader(where: string, view: View, name: string): Reader {
     const operand = this.operand(where, view);
-    const { dtype, partitions, length, stride, elements } = operand;
+    const { dtype, partitions, stride, run, starts, elements } = operand;
     if (dtype === 'f32') return this.rawReader(where, view, name);
     const { arena } = this;
     const wide = this.reserve(name, elements * 4);
-    if (!operand.isContiguous && operand.table === null) {
+    if (!operand.isContiguous && (operand.isAdjacent || run >= CALL_RUN)) {
       const kernel = arena.kernels[`widen_${dtype}`];
       return () => {
         operand.expectWritten();
         const from = operand.address(arena);
-        for (let p = 0; p < partitions; p++) kernel(length, from + p * stride, wide.address + p * length * 4);
+        let to = wide.address;
+        for (let p = 0; p < partitions; p++) {
+          for (const start of starts) {
+            kernel(run, from + p * stride + start, to);
+            to += run * 4;
+          }
+        }
         return wide.address;
       };
     }
@@ -163,8 +175,9 @@ export class EngineMemory {
       return { open: () => operand.address(arena), close: () => operand.markWritten() };
     }
     const packed = this.reserve(`${name} packed`, operand.bytes);
+    const move = this.mover(null, operand);
     const close = () => {
-      this.#move(operand, operand.address(arena), packed.address, false);
+      move(packed.address, operand.address(arena));
       operand.markWritten();
     };
     return { open: () => packed.address, close };
@@ -176,22 +189,29 @@ export class EngineMemory {
     if (operand.dtype === 'f32') return this.rawWriter(where, view, name, inputs);
     const { arena } = this;
     const dtype = expectRounded('out', operand.dtype);
-    const { partitions, length, stride, elements } = operand;
+    const { partitions, stride, run, starts, elements } = operand;
     const wide = this.reserve(name, elements * 4);
     const round = (count: number, from: number, to: number) => {
       narrow(arena, dtype, count, from, to, this.#nextRounding());
     };
     let store: (address: number) => void;
     if (operand.isContiguous) store = (address) => round(elements, wide.address, address);
-    else if (operand.table === null && this.#rounding === 'nearest') {
+    else if ((operand.isAdjacent || run >= CALL_RUN) && this.#rounding === 'nearest') {
       store = (address) => {
-        for (let p = 0; p < partitions; p++) round(length, wide.address + p * length * 4, address + p * stride);
+        let from = wide.address;
+        for (let p = 0; p < partitions; p++) {
+          for (const start of starts) {
+            round(run, from, address + p * stride + start);
+            from += run * 4;
+          }
+        }
       };
     } else {
       const packed = this.reserve(`${name} packed`, operand.bytes);
+      const move = this.mover(null, operand);
       store = (address) => {
         round(elements, wide.address, packed.address);
-        this.#move(operand, address, packed.address, false);
+        move(packed.address, address);
       };
     }
     const close = () => {
@@ -206,26 +226,46 @@ export class EngineMemory {
     return { ...this.#rounding, stream: (this.#rounding.stream + this.#results++) % 2 ** 32 };
   }
 
-  /** Moves elements between the place of an operand and a buffer without gaps. */
-  #move({ partitions, stride, table, unit, bytes }: Operand, place: number, packed: number, isRead: boolean): void {
-    this.#refresh();
-    const rowBytes = bytes / partitions;
-    if (table === null) {
+  /**
+   * Prepares to move the elements of one operand to another of the same partitions, length and format; null stands for a
+   * buffer without gaps. The function takes the addresses of both. Null if the runs of neither are parts of the other's.
+   */
+  mover(from: Operand, to: Operand): ((from: number, to: number) => void) | null;
+  mover(from: Operand | null, to: Operand | null): (from: number, to: number) => void;
+  mover(from: Operand | null, to: Operand | null): ((from: number, to: number) => void) | null {
+    const { partitions, length, dtype } = (from ?? to)!;
+    const [a, b] = [from?.run ?? length, to?.run ?? length];
+    const run = Math.min(a, b);
+    if (Math.max(a, b) % run !== 0) return null;
+    const { bytes } = DTYPES[dtype];
+    const runBytes = run * bytes;
+    // f4e2m1 moves in groups of four, which are two bytes.
+    const unit = Math.max(bytes, runBytes % 2 === 0 && bytes < 1 ? 2 : 1);
+    const [fromStarts, toStarts] = [partStarts(from, length, run, bytes), partStarts(to, length, run, bytes)];
+    const [fromStride, toStride] = [from?.stride ?? length * bytes, to?.stride ?? length * bytes];
+    if (runBytes >= CALL_BYTES) {
+      return (source, target) => {
+        const memory = this.bytes;
+        for (let p = 0; p < partitions; p++) {
+          for (let i = 0; i < fromStarts.length; i++) {
+            const start = source + p * fromStride + fromStarts[i]!;
+            memory.copyWithin(target + p * toStride + toStarts[i]!, start, start + runBytes);
+          }
+        }
+      };
+    }
+    const count = runBytes / unit;
+    return (source, target) => {
+      this.#refresh();
+      const memory = unit === 4 ? this.#words : unit === 2 ? this.#halves : this.#bytes;
       for (let p = 0; p < partitions; p++) {
-        const [from, to] = isRead ? [place, packed] : [packed, place];
-        this.#bytes.copyWithin(to, from, from + rowBytes);
-        place += stride;
-        packed += rowBytes;
+        for (let i = 0; i < fromStarts.length; i++) {
+          const x = (source + p * fromStride + fromStarts[i]!) / unit;
+          const y = (target + p * toStride + toStarts[i]!) / unit;
+          for (let e = 0; e < count; e++) memory[y + e] = memory[x + e]!;
+        }
       }
-      return;
-    }
-    const memory = unit === 4 ? this.#words : unit === 2 ? this.#halves : this.#bytes;
-    for (let p = 0; p < partitions; p++) {
-      const first = (place + p * stride) / unit;
-      let at = (packed + p * rowBytes) / unit;
-      if (isRead) for (const offset of table) memory[at++] = memory[first + offset]!;
-      else for (const offset of table) memory[first + offset] = memory[at++]!;
-    }
+    };
   }
 
   /** Growing the memory replaces its buffer and detaches the views of the old one. */
@@ -240,7 +280,17 @@ export class EngineMemory {
   }
 }
 
-function isSameMemory(a: View, b: View): boolean {
+/** Byte offsets of the parts of `run` elements that an operand's runs are cut into. */
+function partStarts(operand: Operand | null, length: number, run: number, bytes: number): Int32Array {
+  const starts = operand?.starts ?? [0];
+  const parts = (operand?.run ?? length) / run;
+  return Int32Array.from({ length: starts.length * parts }, (_, i) => {
+    return starts[Math.floor(i / parts)]! + (i % parts) * run * bytes;
+  });
+}
+
+/** Whether two operands may overlap. */
+export function isSameMemory(a: View, b: View): boolean {
   if (a.kind === 'tile') return b.kind === 'tile' && a.tile === b.tile;
   return b.kind === 'hbm' && a.tensor === b.tensor;
 }

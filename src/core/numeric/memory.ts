@@ -69,17 +69,6 @@ function offsets(pattern: Pattern): number[] {
   );
 }
 
-/** Runs of adjacent elements [start, length] that a pattern touches, in ascending order. */
-function runsOf(table: Int32Array): [start: number, length: number][] {
-  const runs: [number, number][] = [];
-  for (const offset of table.slice().sort()) {
-    const last = runs.at(-1);
-    if (last === undefined || offset > last[0] + last[1]) runs.push([offset, 1]);
-    else if (offset === last[0] + last[1]) last[1]++;
-  }
-  return runs;
-}
-
 /** An operand of an instruction: its shape and layout, which stay, and its place, which moves with the loops. */
 export class Operand {
   readonly dtype: DType;
@@ -88,13 +77,14 @@ export class Operand {
   readonly length: number;
   /** Bytes from one partition to the next. */
   readonly stride: number;
-  /** Offsets of the elements within a partition, in units of `unit` bytes; null if they are adjacent. */
-  readonly table: Int32Array | null;
-  /** What a table counts: an element; for f4e2m1 a group of four, which is how the hardware packs them. */
-  readonly unit: number;
+  /** Adjacent elements at a time: `length` if the pattern has no steps but 1. */
+  readonly run: number;
+  /** Byte offsets of the runs within a partition. */
+  readonly starts: Int32Array;
   readonly #where: string;
   readonly #view: View;
-  readonly #runs: readonly (readonly [start: number, length: number])[];
+  /** Elements [start, length) that the runs touch, in ascending order, joined where they are adjacent. */
+  readonly #touched: readonly (readonly [start: number, length: number])[];
   readonly #store: () => Store;
   readonly #offset: () => number;
 
@@ -107,18 +97,12 @@ export class Operand {
     this.length = view.length;
     const { bytes } = DTYPES[store.dtype];
     this.stride = (view.kind === 'tile' ? store.columns : view.partitionStep) * bytes;
-    const packed = bytes < 1 ? 4 : 1;
-    this.unit = bytes * packed;
     const pattern = simplify(view.pattern);
-    const isAdjacent = pattern.length === 0 || (pattern.length === 1 && pattern[0]![0] === 1);
-    if (isAdjacent) {
-      this.table = null;
-      this.#runs = [[0, this.length]];
-    } else {
-      const inUnits = pattern.map(([step, count]) => (step === 1 ? [1, count / packed] : [step / packed, count]));
-      this.table = Int32Array.from(offsets(inUnits as [number, number][]));
-      this.#runs = runsOf(this.table).map(([start, length]) => [start * packed, length * packed]);
-    }
+    const [step, count] = pattern.at(-1) ?? [1, 1];
+    this.run = step === 1 ? count : 1;
+    const starts = offsets(step === 1 ? pattern.slice(0, -1) : pattern);
+    this.starts = Int32Array.from(starts, (start) => start * bytes);
+    this.#touched = joinRuns(starts, this.run);
     this.#offset = evaluator(view.offset, counters);
     if (view.kind === 'hbm' || stores.length === 1) this.#store = () => store;
     else {
@@ -127,9 +111,14 @@ export class Operand {
     }
   }
 
+  /** Whether the elements of each partition are one run. */
+  get isAdjacent(): boolean {
+    return this.starts.length === 1;
+  }
+
   /** Whether the elements of all partitions are one run. */
   get isContiguous(): boolean {
-    return this.table === null && (this.partitions === 1 || this.stride === this.length * DTYPES[this.dtype].bytes);
+    return this.isAdjacent && (this.partitions === 1 || this.stride === this.length * DTYPES[this.dtype].bytes);
   }
 
   get elements(): number {
@@ -191,10 +180,10 @@ export class Operand {
     const offset = this.#offset();
     const view = this.#view;
     if (view.kind === 'tile') {
-      return this.#runs.every(([start, length]) => visit(view.partition, view.partitions, offset + start, length));
+      return this.#touched.every(([start, length]) => visit(view.partition, view.partitions, offset + start, length));
     }
     const { columns } = this.#store();
-    return this.#runs.every(([start, length]) => {
+    return this.#touched.every(([start, length]) => {
       const left = (offset + start) % columns;
       if (left + length <= columns && (view.partitionStep === columns || view.partitions === 1)) {
         return visit(Math.floor((offset + start) / columns), view.partitions, left, length);
@@ -205,6 +194,16 @@ export class Operand {
       return true;
     });
   }
+}
+
+function joinRuns(starts: readonly number[], run: number): [start: number, length: number][] {
+  const joined: [number, number][] = [];
+  for (const start of Float64Array.from(starts).sort()) {
+    const last = joined.at(-1);
+    if (last === undefined || start > last[0] + last[1]) joined.push([start, run]);
+    else last[1] = Math.max(last[1], start + run - last[0]);
+  }
+  return joined;
 }
 
 /** A run of elements of a row-major matrix: the end of a row, whole rows, the beginning of a row. */

@@ -26,7 +26,7 @@ export function prepareMatmul(memory: EngineMemory, where: string, instruction: 
   const adds = typeof accumulate === 'boolean' ? () => accumulate : () => conditions.some((value) => value() > 0);
   const { arena } = memory;
   const place = memory.operand(where, out);
-  if (place.dtype === 'f32' && place.table === null) {
+  if (place.dtype === 'f32' && place.isAdjacent) {
     return () => {
       const isAdding = adds();
       if (isAdding) place.expectWritten();
@@ -59,7 +59,7 @@ function prepareFactors(
   const prepareFactor = (view: TileView, scale: TileView | undefined, name: string): (() => Tensor) => {
     if (mode !== 'normal') return unpack(memory, where, view, scale, PACKING[mode], name);
     const operand = memory.operand(where, view);
-    if (operand.table === null) {
+    if (operand.isAdjacent) {
       return () => {
         operand.expectWritten();
         return operand.matrix(memory.arena);

@@ -2,10 +2,13 @@
  * Flash attention: softmax(Q K^T / sqrt(d)) V with an online softmax, nothing but Q, K, V and the result in HBM.
  *
  *     for 512 queries of a head              Q transposed and scaled once
- *       for 2048 keys                        K^T and V double-buffered
- *         for 128 queries
+ *       for 1024 keys                        K^T and V double-buffered
+ *         for 4 x 128 queries
  *           S = Q K^T, 512 keys a PSUM bank; running maximum m and sum l of exp(S - m)
  *           O = O exp(m before - m) + P V    P transposed on TensorE, 128 keys at a time
+ *
+ * Two tiles of queries are ahead of the one that is multiplied by V, so that TensorE has scores to compute while VectorE and ScalarE
+ * exponentiate and move P.
  *
  * Grouped heads share K and V; without a mask their queries are packed into the same tiles. A causal mask leaves out the keys
  * above the diagonal, in bands of 512 queries (longer ones beyond 16,384, so that the text stays bounded), and masks what
@@ -13,7 +16,8 @@
  * see: Dao et al., FlashAttention, arXiv:2205.14135; Neuron nki/kernels flash_fwd, whose layouts these are.
  */
 import type { CoreSpec } from '../../hardware/spec.ts';
-import { Index, type TileView } from '../access.ts';
+import type { DType } from '../../kernels/dtype.ts';
+import type { Index, TileView } from '../access.ts';
 import { type Program, type ProgramBuilder, tileProgram } from '../program.ts';
 import { decodeFits, writeDecode } from './attention-decode.ts';
 import { type AttentionOptions, checkAttention, keyGroups, loadValues } from './attention-keys.ts';
@@ -29,11 +33,13 @@ import {
   part,
   transposedDtype,
 } from './matrix.ts';
-import { columnsOf, exponentials, LOWEST } from './softmax.ts';
+import { exponentials, LOWEST } from './softmax.ts';
 
-const SECTION = 2048;
+const SECTION = 1024;
 const BLOCKS = SECTION / MOVING;
 const QUERIES = 512;
+/** Tiles of 128 queries that are under way at once. */
+const LANES = 2;
 /** Bands of a causal mask. */
 const MOST_BANDS = 32;
 
@@ -56,6 +62,7 @@ interface Band {
 export function attentionProgram(core: CoreSpec, options: AttentionOptions): Program {
   checkAttention(options);
   const { batch = 1, heads, kvHeads, headDim, seqQ, seqKv, dtype, causal = false, window = seqKv } = options;
+  const compute = options.mixedPrecision === true && dtype === 'f32' ? 'bf16' : dtype;
   return tileProgram('attention', core, (nc) => {
     const q = nc.input('q', dtype, [batch * heads, seqQ, headDim]);
     const kT = nc.input('kT', dtype, [batch * kvHeads, headDim, seqKv]);
@@ -79,7 +86,7 @@ export function attentionProgram(core: CoreSpec, options: AttentionOptions): Pro
       });
       return;
     }
-    const write = flash(nc, headDim, dtype);
+    const write = flash(nc, headDim, dtype, compute);
     nc.loop(batch * kvHeads, (i) => {
       nc.loop(sharing / packed, (h) => {
         const head = i.times(sharing).plus(h);
@@ -126,11 +133,38 @@ interface HeadOperands {
   readonly y: Matrix;
 }
 
+/** 128 queries against a section of keys. */
+interface QueryTile {
+  readonly t: number;
+  readonly rows: number;
+  /** Of the section, the first so many. */
+  readonly keys: number;
+  /** Bases of the masks; null without one. */
+  readonly masks: { readonly diagonal: Index | null; readonly edge: Index | null; readonly isInterleaved: boolean };
+}
+
+/** Columns of the scalars of 128 queries: negated maxima of all keys so far and of each block, sums, what rescales them. */
+const LOWER = 0;
+const MINIMA = 1;
+const PARTIAL = MINIMA + BLOCKS;
+const SUM = PARTIAL + BLOCKS;
+const ADDED = SUM + 1;
+const BEFORE = SUM + 2;
+const FACTOR = SUM + 3;
+const MAX = SUM + 4;
+const COLUMNS = SUM + 5;
+
+/** Lengths of the blocks of `keys` keys. */
+function blocksOf(keys: number): number[] {
+  return Array.from({ length: Math.ceil(keys / MOVING) }, (_, b) => Math.min(MOVING, keys - b * MOVING));
+}
+
 /** Declares the tiles of the flash loop; answers what writes one band with them. */
 function flash(
   nc: ProgramBuilder,
   d: number,
-  dtype: AttentionOptions['dtype'],
+  outDtype: DType,
+  dtype: DType,
 ): (operands: HeadOperands, band: Band, mask: { readonly shift: number; readonly window: number }) => void {
   const tilesQ = QUERIES / P;
   const depth = groupsOf(d);
@@ -138,118 +172,125 @@ function flash(
   const qT = nc.sbuf('qT', dtype, P, depth * P, { slots: tilesQ });
   const keys = nc.sbuf('kT', dtype, P, depth * SECTION, { slots: 2 });
   const values = nc.sbuf('v', dtype, P, (SECTION / P + 1) * d, { slots: 2 });
-  const masked = nc.sbuf('masked', 'f32', P, MOVING, { slots: BLOCKS });
-  const powers = nc.sbuf('p', dtype, P, MOVING, { slots: BLOCKS });
-  const turned = nc.sbuf('pT', dtype, P, MOVING, { slots: 2 });
+  const masked = nc.sbuf('masked', 'f32', P, MOVING, { slots: LANES * BLOCKS });
+  const powers = nc.sbuf('p', dtype, P, MOVING, { slots: LANES * BLOCKS });
+  const turned = nc.sbuf('pT', dtype, P, MOVING, { slots: 2 * BLOCKS });
   const sums = nc.sbuf('o', 'f32', P, d, { slots: tilesQ });
-  // Columns: maximum, sum; then of a section: maximum before, -maximum, factor, maxima and sums of its blocks.
-  const scalars = nc.sbuf('scalars', 'f32', P, 6 + 2 * BLOCKS, { slots: tilesQ });
-  const result = nc.sbuf('y', dtype, P, d, { slots: 2 });
-  const scores = nc.psum('scores', P, MOVING, { slots: BLOCKS });
+  const scalars = nc.sbuf('scalars', 'f32', P, COLUMNS, { slots: tilesQ });
+  const result = nc.sbuf('y', outDtype, P, d, { slots: 2 });
+  const scores = nc.psum('scores', P, MOVING, { slots: LANES * BLOCKS });
   const psumTurned = nc.psum('turned', P, MOVING, { slots: 2, dtype: transposedDtype(nc.core, dtype) });
-  const psumO = nc.psum('o', P, d);
-  const psumQ = nc.psum('turned q', P, P, { dtype: transposedDtype(nc.core, dtype) });
+  const psumO = nc.psum('o', P, d, { slots: LANES });
   const scale = 1 / Math.sqrt(d);
 
   const start = (q: Matrix, row: Index, rows: number, t: Index) => {
     const tile = raw.slot(t).rows(0, rows);
     nc.dmaCopy(tile, part(q, [row, rows], [0, d]));
     nc.tiles(d, P, (column, columns, g) => {
-      const bank = psumQ.rows(0, columns).columns(0, rows);
+      const bank = psumTurned.slot(g).rows(0, columns).columns(0, rows);
       nc.transpose(bank, tile.columns(column, columns));
       nc.activation(panelTile(qT.slot(t), P, g, columns, 0, rows), 'copy', bank, { scale });
     });
     const state = scalars.slot(t).rows(0, rows);
-    nc.memset(state.columns(0, 1), LOWEST);
-    nc.memset(state.columns(1, 1), 0);
+    nc.memset(state.columns(LOWER, 1), -LOWEST, 'GpSimdE');
+    nc.memset(state.columns(SUM, 1), 0, 'GpSimdE');
     nc.memset(sums.slot(t).rows(0, rows), 0, 'GpSimdE');
   };
 
-  /** 128 queries against `length` keys; `bases` are those of the masks, null without. */
-  const section = (
-    t: Index,
-    rows: number,
-    [k, v]: readonly [TileView, TileView],
-    length: number,
-    masks: { readonly diagonal: Index | null; readonly edge: Index | null; readonly isInterleaved: boolean },
-  ) => {
-    const state = scalars.slot(t).rows(0, rows);
-    const [max, sum, before, negated, factor, sectionSum] = columnsOf(state) as [
-      TileView,
-      TileView,
-      TileView,
-      TileView,
-      TileView,
-      TileView,
-    ];
-    const blocks = Math.ceil(length / MOVING);
-    const [maxima, partial] = [state.columns(6, blocks), state.columns(6 + BLOCKS, blocks)];
-    const lengths = Array.from({ length: blocks }, (_, b) => Math.min(MOVING, length - b * MOVING));
-    const sources = lengths.map((columns, b) => {
-      const bank = scores.slot(b).rows(0, rows).columns(0, columns);
+  /** S = Q K^T of one tile, masked where it has to be: 512 keys in each view. */
+  const score = ({ t, rows, keys: count, masks }: QueryTile, k: TileView): TileView[] =>
+    blocksOf(count).map((columns, b) => {
+      const slot = t * BLOCKS + b;
+      const bank = scores.slot(slot).rows(0, rows).columns(0, columns);
       nc.tiles(d, P, (_row, height, g) => {
         const moving = panelTile(k, SECTION, g, height, b * MOVING, columns);
         nc.matmul(bank, panelTile(qT.slot(t), P, g, height, 0, rows), moving, { accumulate: [g] });
       });
-      const source = masks.diagonal || masks.edge ? masked.slot(b).rows(0, rows).columns(0, columns) : bank;
-      if (source !== bank) {
-        evacuate(nc, source, bank, 1);
-        if (masks.diagonal) {
-          const base = masks.diagonal.plus(-b * MOVING);
-          nc.affineSelect(source, source, { base, partitionStep: 1, freeStep: -1, fill: LOWEST });
-        }
-        if (masks.edge) {
-          const base = masks.edge.plus(b * MOVING);
-          nc.affineSelect(source, source, { base, partitionStep: -1, freeStep: 1, fill: LOWEST });
-        }
+      if (!masks.diagonal && !masks.edge) return bank;
+      const source = masked.slot(slot).rows(0, rows).columns(0, columns);
+      evacuate(nc, source, bank, 1);
+      if (masks.diagonal) {
+        const base = masks.diagonal.plus(-b * MOVING);
+        nc.affineSelect(source, source, { base, partitionStep: 1, freeStep: -1, fill: LOWEST });
       }
-      nc.tensorReduce(maxima.columns(b, 1), 'max', source);
+      if (masks.edge) {
+        const base = masks.edge.plus(b * MOVING);
+        nc.affineSelect(source, source, { base, partitionStep: -1, freeStep: 1, fill: LOWEST });
+      }
       return source;
     });
-    nc.copy(before, max);
-    if (blocks > 1) nc.tensorReduce(maxima.columns(0, 1), 'max', maxima);
-    nc.tensorTensor(max, before, 'max', maxima.columns(0, 1));
-    nc.tensorScalar(negated, max, 'multiply', -1);
-    nc.activation(factor, 'exp', before, { bias: negated });
+
+  /** P = exp(S - m), and what the sums so far are to be multiplied with. */
+  const exponentiate = ({ t, rows }: QueryTile, sources: readonly TileView[]) => {
+    const state = scalars.slot(t).rows(0, rows);
+    const [lower, before, factor] = [LOWER, BEFORE, FACTOR].map((column) => state.columns(column, 1));
+    const blocks = sources.length;
+    const partial = state.columns(PARTIAL, blocks);
     sources.forEach((source, b) => {
-      const power = powers.slot(b).rows(0, rows).columns(0, source.length);
-      exponentials(nc, power, source, { max, negated, sum: partial.columns(b, 1) });
+      nc.tensorReduce(state.columns(MINIMA + b, 1), 'max', source, { negate: true });
     });
-    const o = psumO.rows(0, rows);
-    let isFirst = true;
-    lengths.forEach((columns, b) => {
-      const power = powers.slot(b).rows(0, rows).columns(0, columns);
+    // The running maximum is kept negated, beside those of the blocks: one minimum updates it, and it is the bias of exp.
+    nc.copy(before!, lower!, 'GpSimdE');
+    nc.tensorReduce(lower!, 'min', state.columns(LOWER, 1 + blocks));
+    nc.activation(factor!, 'exp', before!, { scale: -1, bias: lower! });
+    const max = state.columns(MAX, 1);
+    if (nc.core.exponentialSpeedup !== null) nc.tensorScalar(max, lower!, 'multiply', -1);
+    sources.forEach((source, b) => {
+      const power = powers
+        .slot(t * BLOCKS + b)
+        .rows(0, rows)
+        .columns(0, source.length);
+      exponentials(nc, power, source, { max, negated: lower!, sum: partial.columns(b, 1) });
+    });
+    const held = sums.slot(t).rows(0, rows);
+    nc.tensorScalar(held, held, 'multiply', factor!, { engine: 'GpSimdE' });
+  };
+
+  /** P^T, 128 keys at a time. */
+  const turn = ({ t, rows, keys: count, masks }: QueryTile) => {
+    blocksOf(count).forEach((columns, b) => {
+      const power = powers
+        .slot(t * BLOCKS + b)
+        .rows(0, rows)
+        .columns(0, columns);
       const groups = keyGroups(columns, masks.isInterleaved);
-      const [bank, pT] = [psumTurned.slot(b), turned.slot(b)];
+      const [bank, pT] = [psumTurned.slot(b), turned.slot(t * BLOCKS + b)];
       groups.forEach(({ partitions, first, step }, g) => {
         nc.transpose(bank.rows(0, partitions).columns(g * P, rows), power.access(first, [[step, partitions]]));
       });
-      const used = groups.at(-1)!.partitions < P ? groups.length - 1 : groups.length;
-      // ScalarE has the exponentials to compute, but where VectorE has them.
-      const turn = nc.core.exponentialSpeedup === null ? 0 : 1;
-      if (used > 0) {
-        const written = (tile: TileView) =>
-          tile.access(0, [
-            [P, used],
-            [1, rows],
-          ]);
-        evacuate(nc, written(pT), written(bank), turn);
-      }
-      groups.forEach(({ partitions }, g) => {
-        const stationary = pT.rows(0, partitions).columns(g * P, rows);
-        if (g >= used) evacuate(nc, stationary, bank.rows(0, partitions).columns(g * P, rows), turn);
+      const whole = groups.filter(({ partitions }) => partitions === P).length;
+      const written = (tile: TileView) =>
+        tile.access(0, [
+          [P, whole],
+          [1, rows],
+        ]);
+      if (whole > 0) evacuate(nc, written(pT), written(bank), b);
+      if (whole === groups.length) return;
+      const last = (tile: TileView) => tile.rows(0, groups.at(-1)!.partitions).columns(whole * P, rows);
+      evacuate(nc, last(pT), last(bank), b);
+    });
+  };
+
+  /** O = O + P V, and the sum of P. */
+  const accumulate = ({ t, rows, keys: count, masks }: QueryTile, v: TileView) => {
+    const o = psumO.slot(t).rows(0, rows);
+    blocksOf(count).forEach((columns, b) => {
+      keyGroups(columns, masks.isInterleaved).forEach(({ partitions }, g) => {
+        const stationary = turned
+          .slot(t * BLOCKS + b)
+          .rows(0, partitions)
+          .columns(g * P, rows);
         const moving = v.rows(0, partitions).columns(((b * MOVING) / P + g) * d, d);
-        nc.matmul(o, stationary, moving, { accumulate: !isFirst });
-        isFirst = false;
+        nc.matmul(o, stationary, moving, { accumulate: b + g > 0 });
       });
     });
-    if (blocks > 1) nc.tensorReduce(sectionSum, 'add', partial);
-    nc.tensorScalar(sum, sum, 'multiply', factor, {
-      alu1: 'add',
-      operand1: blocks > 1 ? sectionSum : partial.columns(0, 1),
-    });
+    const state = scalars.slot(t).rows(0, rows);
+    const [sum, added, factor] = [SUM, ADDED, FACTOR].map((column) => state.columns(column, 1));
+    const partial = state.columns(PARTIAL, Math.ceil(count / MOVING));
+    if (partial.length > 1) nc.tensorReduce(added!, 'add', partial);
+    const operand1 = partial.length > 1 ? added! : partial;
+    nc.tensorScalar(sum!, sum!, 'multiply', factor!, { alu1: 'add', operand1 });
     const held = sums.slot(t).rows(0, rows);
-    nc.tensorScalar(held, held, 'multiply', factor);
     nc.tensorTensor(held, held, 'add', o);
   };
 
@@ -262,38 +303,43 @@ function flash(
           const slot = s.plus(from / P);
           const [k, value] = [keys.slot(slot), values.slot(slot)];
           const key = k0.plus(from);
-          // Few enough queries to be written out: each 128 of them leave out the keys that none of them sees.
+          // Where the diagonal crosses, each 128 queries leave out the keys that none of them sees.
           const isCut = isDiagonal && rows <= QUERIES;
           loadPanel(nc, k, SECTION, kT, [0, d], [key, length]);
           for (let b = 0; b * MOVING < length; b++) {
             const [at, count] = [b * MOVING, Math.min(MOVING, length - b * MOVING)];
             loadValues(nc, value, (at / P) * d, v, key.plus(at), count, !isCut);
           }
-          const visit = (r: Index, height: number, t: Index, seen: number) => {
-            const position = top.plus(r).plus(shift);
-            const back = key.times(-1);
-            section(t, height, [k, value], seen, {
-              diagonal: isDiagonal ? position.plus(back) : null,
-              edge: isWindowEdge
-                ? position
-                    .times(-1)
-                    .plus(key)
-                    .plus(window - 1)
-                : null,
-              isInterleaved: !isCut,
-            });
-          };
-          if (isCut) {
-            for (let r = 0; r < ql; r += P) {
-              const height = Math.min(P, ql - r);
-              const seen = Math.min(length, shift + row + r + height - from - k0.constant);
-              if (seen > 0) visit(new Index(r), height, new Index(r / P), seen);
-            }
-          } else nc.tiles(ql, P, (r, height, t) => visit(r, height, t, length));
+          const tiles = Array.from({ length: groupsOf(ql) }, (_, t): QueryTile => {
+            const height = Math.min(P, ql - t * P);
+            const position = top.plus(t * P + shift);
+            return {
+              t,
+              rows: height,
+              keys: isCut ? Math.min(length, shift + row + t * P + height - from - k0.constant) : length,
+              masks: {
+                diagonal: isDiagonal ? position.plus(key.times(-1)) : null,
+                edge: isWindowEdge
+                  ? position
+                      .times(-1)
+                      .plus(key)
+                      .plus(window - 1)
+                  : null,
+                isInterleaved: !isCut,
+              },
+            };
+          }).filter((tile) => tile.keys > 0);
+          for (const tile of tiles.slice(0, LANES)) exponentiate(tile, score(tile, k));
+          tiles.forEach((tile, i) => {
+            turn(tile);
+            const ahead = tiles[i + LANES];
+            if (ahead) exponentiate(ahead, score(ahead, k));
+            accumulate(tile, value);
+          });
         });
       }
       nc.tiles(ql, P, (r, height, t) => {
-        const sum = scalars.slot(t).rows(0, height).columns(1, 1);
+        const sum = scalars.slot(t).rows(0, height).columns(SUM, 1);
         nc.reciprocal(sum, sum);
         const out = result.slot(t).rows(0, height);
         nc.tensorScalar(out, sums.slot(t).rows(0, height), 'multiply', sum);

@@ -14,7 +14,7 @@ import type { CoreSpec } from '../../hardware/spec.ts';
 import type { Index, TileView } from '../access.ts';
 import type { ProgramBuilder } from '../program.ts';
 import type { MatmulOperands } from './matmul.ts';
-import { BANKS, bytesOf, evacuate, groupsOf, loadPanel, MOVING, P, panelTile, part, sbufBudget } from './matrix.ts';
+import { bytesOf, evacuate, groupsOf, loadPanel, MOVING, P, panelTile, part, sbufBudget } from './matrix.ts';
 
 /** Rows of the contraction in a block: 8 tiles, after which one visit of VectorE adds a result to its partial sum. */
 const BLOCK_K = 1024;
@@ -57,8 +57,9 @@ export function writeBlockedMatmul(nc: ProgramBuilder, { aT, b, c }: MatmulOpera
     const lhs = nc.sbuf('lhs', dtype, P, groups * blockM, { slots: 2 });
     const rhs = nc.sbuf('rhs', b.tensor.dtype, P, groups * blockN, { slots: 2 });
     const out = nc.sbuf('out', outDtype, P, blockN, { slots: 2 });
-    const sums = blocks > 1 ? nc.sbuf('sums', 'f32', P, blockN, { slots: groupsOf(heldRows) }) : null;
-    const psum = nc.psum('psum', P, MOVING, { slots: BANKS });
+    // VectorE alone adds to the sums, in order, so that one slot holds them all; and the loops repeat sooner.
+    const sums = blocks > 1 ? nc.sbuf('sums', 'f32', P, groupsOf(heldRows) * blockN) : null;
+    const psum = nc.psum('psum', P, MOVING, { slots: 2 * strips });
 
     nc.tiles(m, heldRows, (h0, hl) => {
       nc.tiles(n, blockN, (n0, nl, j) => {
@@ -73,7 +74,7 @@ export function writeBlockedMatmul(nc: ProgramBuilder, { aT, b, c }: MatmulOpera
             nc.tiles(ml, P, (row, rows, y) => {
               const tile = x.times(tilesM).plus(y);
               const result = out.slot(tile).rows(0, rows).columns(0, nl);
-              const held = sums?.slot(tile).rows(0, rows).columns(0, nl);
+              const held = sums?.rows(0, rows).columns(tile.times(blockN), nl);
               for (let strip = 0; strip * MOVING < nl; strip++) {
                 const [column, columns] = [strip * MOVING, Math.min(MOVING, nl - strip * MOVING)];
                 const sum = psum.slot(tile.times(strips).plus(strip)).rows(0, rows).columns(0, columns);

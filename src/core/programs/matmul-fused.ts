@@ -42,7 +42,7 @@ export function normMatmulProgram(core: CoreSpec, shape: MatmulShape & { readonl
     const gamma = matrixOf(nc.input('gamma', dtype, [1, k]));
     const b = matrixOf(nc.input('b', dtype, [k, n]));
     const c = matrixOf(nc.output('c', outDtype, [m, n]));
-    const rows = panelRows(core, k, m, dtype);
+    const rows = panelRows(core, k, m, dtype, 2);
     const panels = nc.sbuf('panel', dtype, P, groupsOf(k) * rows, { slots: 2 });
     const raw = nc.sbuf('a', dtype, P, k, { slots: 2 });
     const added = residual && nc.sbuf('residual', dtype, P, k);
@@ -106,7 +106,7 @@ function overPanels(
 
 /** Rows of C held in SBUF beside a panel of as many columns: 512, or as many as leave half of SBUF free. */
 function heldRows(core: CoreSpec, m: number, k: number, n: number, dtype: MatmulShape['dtype']): number {
-  return Math.min(panelRows(core, k, m, dtype), panelRows(core, n, m, 'f32'));
+  return Math.min(panelRows(core, k, m, dtype, 2), panelRows(core, n, m, 'f32'));
 }
 
 /** Inputs `a` [k, m] (transposed), `b`, `residual` [m, n], `gamma` [1, n], output `c` [m, n]. */
@@ -206,7 +206,7 @@ export function loraProgram(
     const p = matrixOf(nc.input('p', dtype, [k, rank]));
     const q = matrixOf(nc.input('q', dtype, [rank, n]));
     const c = matrixOf(nc.output('c', outDtype, [m, n]));
-    const rows = panelRows(core, k + rank, m, dtype);
+    const rows = panelRows(core, k + rank, m, dtype, 2);
     const down = nc.sbuf('p', dtype, P, groupsOf(k) * rank);
     loadPanel(nc, down, rank, p, [0, k], [0, rank]);
     overPanels(nc, aT, rows, groupsOf(k) + groupsOf(rank), (panel, m0, ml) => {

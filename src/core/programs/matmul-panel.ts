@@ -27,17 +27,18 @@ export const PANEL_ROWS: number = 512;
 /** Groups of 128 rows of B that one DMA brings, two DMAs ahead. */
 const STREAM_GROUPS = 4;
 const STREAM_SLOTS = 3;
-const STREAM_COLUMNS = 2048;
+/** Bytes of a row of B that pass at once: as long as DMA likes its descriptors. */
+const STREAM_BYTES = 4096;
 
 /** Whether [k, rows] takes at most half of SBUF. */
 export function panelFits(core: CoreSpec, k: number, rows: number, dtype: DType): boolean {
   return groupsOf(k) * rows * bytesOf(dtype) <= sbufBudget(core) / 2;
 }
 
-/** Rows of a panel [K, rows] that leave half of SBUF to what streams: at most 512, and `m`. */
-export function panelRows(core: CoreSpec, k: number, m: number, dtype: DType): number {
+/** Rows of a panel [K, rows] of which `slots` leave half of SBUF to what streams: at most 512, and `m`. */
+export function panelRows(core: CoreSpec, k: number, m: number, dtype: DType, slots: number = 1): number {
   let rows = Math.min(PANEL_ROWS, m);
-  while (rows > P && !panelFits(core, k, rows, dtype)) rows = Math.floor(rows / 2 / P) * P || P;
+  while (rows > P && !panelFits(core, k, slots * rows, dtype)) rows = Math.floor(rows / 2 / P) * P || P;
   return rows;
 }
 
@@ -54,9 +55,13 @@ export interface StreamedMatmul {
 }
 
 /** Columns of B that pass at once: as many as PSUM has room for, for all row tiles. */
-function streamColumns(rows: number, columns: number): number {
+function streamColumns(rows: number, columns: number, bytes: number): number {
   const tiles = groupsOf(rows);
-  return Math.min(STREAM_COLUMNS, Math.floor(BANKS / tiles) * MOVING, Math.ceil(columns / MOVING) * MOVING);
+  return Math.min(
+    Math.max(MOVING, STREAM_BYTES / bytes),
+    Math.floor(BANKS / tiles) * MOVING,
+    Math.ceil(columns / MOVING) * MOVING,
+  );
 }
 
 /** Streams B; results go to `finish`, or to `c` (row `cRow` on). Tiles live in the scope of the caller. */
@@ -67,7 +72,7 @@ export function streamMatmul(
   cRow: number | Index = 0,
 ): void {
   const n = b[0]!.columns;
-  const wide = streamColumns(rows, n);
+  const wide = streamColumns(rows, n, bytesOf(b[0]!.tensor.dtype));
   const depth = Math.min(STREAM_GROUPS, Math.max(...b.map((matrix) => groupsOf(matrix.rows)))) * P;
   // Where each matrix begins in the panel, in groups, and in the turns of the stream.
   const begin = b.map((_, i) => b.slice(0, i).reduce((sum, matrix) => sum + groupsOf(matrix.rows), 0));

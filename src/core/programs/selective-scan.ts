@@ -6,7 +6,8 @@
  *
  *   naive       channels over partitions; delta and u loaded again for every state
  *   reordered   loaded once for all states
- *   tiled       the sequence in tiles of 512, the state of each carried over: buffers fit twice, whatever the length
+ *   tiled       the sequence in tiles of 512, the state of each carried over: buffers fit twice, whatever the length, and two
+ *               states are interleaved, so that neither waits for the result before
  *
  * ScalarE takes the exponentials, VectorE products, scan and sum; B and C are broadcast to all partitions by DMA.
  * see: Neuron SDK, nki/guides/tutorials/fused_mamba.
@@ -32,9 +33,9 @@ export interface SelectiveScanOptions {
 
 const SEQUENCE_TILE = 512;
 
-/** Bytes of a position: delta, u and their product, B, C, the decay and the sum. */
-function bytesPerPosition(dtype: DType): number {
-  return 5 * bytesOf(dtype) + 12;
+/** Bytes of a position: delta, u, their product and the sum, and for each state under way B, C and the state. */
+function bytesPerPosition(dtype: DType, together: number = 1): number {
+  return 2 * bytesOf(dtype) + 8 + together * (2 * bytesOf(dtype) + 4) + (dtype === 'f32' ? 0 : bytesOf(dtype));
 }
 
 /** Whether the whole sequence fits in SBUF, as the steps before `tiled` need it. */
@@ -53,13 +54,21 @@ export function selectiveScanProgram(
   return tileProgram(`selective-scan ${step}`, core, (nc) => {
     const [delta, u] = ['delta', 'u'].map((name) => nc.input(name, dtype, [batch, channels, seq]));
     const a = matrixOf(nc.input('a', dtype, [channels, state]));
-    const [b, c] = ['b', 'c'].map((name) => nc.input(name, dtype, [batch, state, seq]));
+    const [b, cAll] = ['b', 'c'].map((name) => nc.input(name, dtype, [batch, state, seq]));
     const y = nc.output('y', dtype, [batch, channels, seq]);
     const width = step === 'tiled' ? Math.min(SEQUENCE_TILE, seq) : seq;
-    const slots = 2 * width * bytesPerPosition(dtype) <= sbufBudget(core) ? 2 : 1;
-    const tile = (name: string, format: DType) => nc.sbuf(name, format, P, width, { slots });
-    const [deltas, us, bs, cs] = [tile('delta', dtype), tile('u', dtype), tile('b', dtype), tile('c', dtype)];
-    const [inputs, decays, sums] = [tile('delta u', 'f32'), tile('state', 'f32'), tile('sum', 'f32')];
+    // States that are under way together.
+    const together = step === 'tiled' ? Math.min(2, state) : 1;
+    const slots = 2 * width * bytesPerPosition(dtype, together) <= sbufBudget(core) ? 2 : 1;
+    const tile = (name: string, format: DType, copies = 1) =>
+      nc.sbuf(name, format, P, width, { slots: copies * slots });
+    const [deltas, us, inputs, sums] = [
+      tile('delta', dtype),
+      tile('u', dtype),
+      tile('delta u', 'f32'),
+      tile('sum', 'f32'),
+    ];
+    const [bs, cs, decays] = [tile('b', dtype, together), tile('c', dtype, together), tile('state', 'f32', together)];
     const result = dtype === 'f32' ? sums : tile('y', dtype);
     const rates = nc.sbuf('raw a', dtype, P, state, { slots: 2 });
     const rate = nc.sbuf('a', 'f32', P, state, { slots: 2 });
@@ -83,24 +92,32 @@ export function selectiveScanProgram(
             nc.tensorTensor(cut(inputs, at), cut(deltas, at), 'multiply', cut(us, at));
           };
           if (step !== 'naive') load(turn);
-          const visit = (s: Index, isFirst: boolean) => {
-            const at = turn.times(state).plus(s);
-            if (step === 'naive') load(at);
-            const [from, decay] = [step === 'naive' ? at : turn, cut(decays, at)];
-            nc.dmaCopy(cut(bs, at), broadcastRow(matrixOf(b!, i), s, [t0, length], rows));
-            nc.dmaCopy(cut(cs, at), broadcastRow(matrixOf(c!, i), s, [t0, length], rows));
-            nc.activation(decay, 'exp', cut(deltas, from), { scale: factor.columns(s, 1) });
-            nc.tensorTensor(cut(bs, at), cut(inputs, from), 'multiply', cut(bs, at));
-            nc.scan(decay, decay, cut(bs, at), { initial: carry.columns(s, 1) });
-            if (width < seq) nc.copy(carry.columns(s, 1), decay.columns(length - 1, 1), 'ScalarE');
-            if (isFirst) nc.tensorTensor(sum, decay, 'multiply', cut(cs, at));
-            else {
-              nc.tensorTensor(decay, decay, 'multiply', cut(cs, at));
-              nc.tensorTensor(sum, sum, 'add', decay);
+          const visit = (first: Index, count: number, isFirst: boolean) => {
+            const states = Array.from({ length: count }, (_, j) => {
+              const s = first.plus(j);
+              const at = turn.times(state).plus(s);
+              if (step === 'naive') load(at);
+              const [input, c] = [cut(bs, at), cut(cs, at)];
+              nc.dmaCopy(input, broadcastRow(matrixOf(b!, i), s, [t0, length], rows));
+              nc.dmaCopy(c, broadcastRow(matrixOf(cAll!, i), s, [t0, length], rows));
+              return { s, input, c, from: step === 'naive' ? at : turn, decay: cut(decays, at) };
+            });
+            for (const { s, decay, from } of states) {
+              nc.activation(decay, 'exp', cut(deltas, from), { scale: factor.columns(s, 1) });
             }
+            for (const { input, from } of states) nc.tensorTensor(input, cut(inputs, from), 'multiply', input);
+            for (const { s, decay, input } of states) {
+              nc.scan(decay, decay, input, { initial: carry.columns(s, 1) });
+              if (width < seq) nc.copy(carry.columns(s, 1), decay.columns(length - 1, 1), 'ScalarE');
+            }
+            for (const { decay, c } of states) nc.tensorTensor(decay, decay, 'multiply', c);
+            states.forEach(({ decay }, j) => {
+              if (isFirst && j === 0) nc.copy(sum, decay, 'GpSimdE');
+              else nc.tensorTensor(sum, sum, 'add', decay);
+            });
           };
-          visit(new Index(0), true);
-          nc.loop(state - 1, (s) => visit(s.plus(1), false));
+          visit(new Index(0), together, true);
+          nc.tiles(state - together, together, (s, count) => visit(s.plus(together), count, false));
           if (result !== sums) nc.copy(cut(result), sum, 'GpSimdE');
           nc.dmaCopy(part(matrixOf(y, i), [c0, rows], [t0, length]), cut(result));
         });

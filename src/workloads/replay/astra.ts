@@ -157,8 +157,10 @@ export function astraMachine(options: AstraOptions): Machine {
     const { ring, ranks, isGroup } = phase;
     const own = rank.class.rank;
     const position = positionIn(ring, own);
+    // Partners of halving-doubling are told by their distance: the one above and the one below mirror each other.
+    const isMirrored = phase.algorithm === 'halvingDoubling';
     const name = (receiver: number, from: number, bytes: number) =>
-      `${receiver} ${key} ${ring.key} ${((from % ranks) + ranks) % ranks} ${bytes}`;
+      `${receiver} ${key} ${ring.key} ${isMirrored ? Math.abs(from) : (from + ranks) % ranks} ${bytes}`;
     const port = {
       local(added: number) {
         const passed = () => algorithm.passed();

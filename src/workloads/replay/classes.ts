@@ -40,15 +40,15 @@ export interface RankClasses {
 export interface FoldOptions {
   readonly dimensions: readonly AstraDimension[];
   readonly ranks: number;
-  readonly graphOf: (rank: number) => ReplayGraph;
+  /** One for each rank, or one for all. */
+  readonly graphs: readonly ReplayGraph[];
   readonly groups: AstraGroups;
   /** Ranks with different answers are never alike: their place in a tree, their memory. */
   readonly placeOf: ((rank: number) => number) | undefined;
-  /**
-   * What ranks have in common beside messages. On links that fill up only a single class is of use: every link then has
-   * the same load. Where the order on a link has to be right to the ns, all ranks must also be in every collective.
-   */
-  readonly sharing: 'nothing' | 'links' | 'order on links';
+  /** Only a single class is of use, as on links that fill up: every link then has the same load. */
+  readonly oneOrAll: boolean;
+  /** Of use also where communicator groups are used. */
+  readonly foldsGroups: boolean;
 }
 
 /** Neighbours looked at in one refinement; beyond, and short of one class, every rank is simulated. */
@@ -56,11 +56,16 @@ const MAX_NEIGHBOURS = 2 ** 25;
 /** Nodes times classes: what is held in memory. */
 const MAX_SIMULATED_NODES = 2 ** 25;
 
+function graphOf({ graphs }: FoldOptions, rank: number): ReplayGraph {
+  return graphs[graphs.length === 1 ? 0 : rank]!;
+}
+
 /** Group members by slot of each rank, each list one object however often it is used. */
-function groupResolver({ graphOf, groups, ranks }: FoldOptions) {
+function groupResolver(options: FoldOptions) {
+  const { groups, ranks } = options;
   const interned = new Map<string, readonly number[]>();
   return (rank: number, slot: number): readonly number[] => {
-    const graph = graphOf(rank);
+    const graph = graphOf(options, rank);
     const name = graph.slots[slot]!;
     let members = groups.get(name);
     const declared = graph.declaredGroups.get(name);
@@ -99,28 +104,24 @@ function numbering(): (key: string) => number {
  * nodes would have to be simulated than fit
  */
 export function rankClasses(options: FoldOptions): RankClasses {
-  const { ranks, graphOf, placeOf, sharing } = options;
+  const { ranks, graphs, placeOf, oneOrAll, foldsGroups } = options;
+  const [only] = graphs;
+  if (graphs.length === 1 && placeOf === undefined && only!.slots.length === 1 && !only!.isAbsolute) {
+    // One trace that speaks of all ranks alike: nothing to compare.
+    const communicators = [{ key: 0, members: undefined }];
+    return { classes: [{ rank: 0, size: ranks, graph: only!, communicators }], classOf: () => 0 };
+  }
   const membersOf = groupResolver(options);
-  const colours = new Int32Array(ranks);
-  const first = numbering();
-  let isUniform = placeOf === undefined;
-  for (let rank = 0; rank < ranks; rank++) {
-    const graph = graphOf(rank);
-    if (graph === graphOf(0) && isUniform && graph.slots.length === 1 && !graph.isAbsolute) continue;
-    isUniform = false;
-    break;
-  }
-  let count = 1;
-  if (!isUniform) {
-    for (let rank = 0; rank < ranks; rank++) {
-      const graph = graphOf(rank);
-      const place = graph.isAbsolute ? `rank ${rank}` : (placeOf?.(rank) ?? '');
-      colours[rank] = first(`${place} ${graph.signature}`);
-    }
-    count = refine(options, membersOf, colours);
-    const hasGroups = Array.from({ length: ranks }, (_, rank) => graphOf(rank).slots.length > 1).includes(true);
-    if (sharing !== 'nothing' && (count > 1 || (hasGroups && sharing === 'order on links'))) count = separate(colours);
-  }
+  const bySignature = numbering();
+  const kinds = new Map(graphs.map((graph) => [graph, bySignature(graph.signature)]));
+  const byKind = numbering();
+  const colours = Int32Array.from({ length: ranks }, (_, rank) => {
+    const graph = graphOf(options, rank);
+    return byKind(`${graph.isAbsolute ? `rank ${rank}` : placeOf?.(rank)} ${kinds.get(graph)}`);
+  });
+  let count = refine(options, membersOf, colours);
+  const hasGroups = graphs.some(({ slots }) => slots.length > 1);
+  if ((oneOrAll && count > 1) || (hasGroups && !foldsGroups)) count = separate(colours);
   return collect(options, membersOf, colours, count);
 }
 
@@ -132,14 +133,15 @@ function separate(colours: Int32Array): number {
 
 /** Splits colours until they are equitable; the number of colours. */
 function refine(
-  { dimensions, ranks, graphOf }: FoldOptions,
+  options: FoldOptions,
   membersOf: (rank: number, slot: number) => readonly number[],
   colours: Int32Array,
 ): number {
+  const { dimensions, ranks } = options;
   const around = dimensions.reduce((sum, { npus }) => sum + npus - 1, 0);
   let neighbours = ranks * around;
   for (let rank = 0; rank < ranks; rank++) {
-    for (let slot = 1; slot < graphOf(rank).slots.length; slot++) neighbours += membersOf(rank, slot).length;
+    for (let slot = 1; slot < graphOf(options, rank).slots.length; slot++) neighbours += membersOf(rank, slot).length;
   }
   if (neighbours > MAX_NEIGHBOURS) return separate(colours);
   for (let count = new Set(colours).size; ; ) {
@@ -147,7 +149,7 @@ function refine(
     const isMixed = count > 1;
     const refined = Int32Array.from(colours, (colour, rank) => {
       let key = `${colour}`;
-      const slots = graphOf(rank).slots.length;
+      const slots = graphOf(options, rank).slots.length;
       // Among ranks of one colour the whole machine looks the same from everywhere.
       if (isMixed) key += `;${lineColours(dimensions, rank, colours)}`;
       for (let slot = 1; slot < slots; slot++) {
@@ -182,18 +184,19 @@ function lineColours(dimensions: readonly AstraDimension[], rank: number, colour
 }
 
 function collect(
-  { ranks, graphOf }: FoldOptions,
+  options: FoldOptions,
   membersOf: (rank: number, slot: number) => readonly number[],
   colours: Int32Array,
   count: number,
 ): RankClasses {
+  const { ranks } = options;
   const sizes = new Array<number>(count).fill(0);
   const representatives = new Array<number>(count);
   for (let rank = ranks - 1; rank >= 0; rank--) {
     sizes[colours[rank]!]!++;
     representatives[colours[rank]!] = rank;
   }
-  const nodes = representatives.reduce((sum, rank) => sum + graphOf(rank).nodes.length, 0);
+  const nodes = representatives.reduce((sum, rank) => sum + graphOf(options, rank).nodes.length, 0);
   if (nodes > MAX_SIMULATED_NODES) {
     throw new ModelError('CAPACITY', 'replay', `${count} ranks that differ have ${nodes} nodes, more than fit`);
   }
@@ -202,7 +205,7 @@ function collect(
   let total = 0;
   for (const rank of representatives) {
     base.push(total);
-    total += graphOf(rank).slots.length;
+    total += graphOf(options, rank).slots.length;
   }
   const parent = Array.from({ length: total }, (_, i) => i);
   const find = (i: number): number => {
@@ -210,10 +213,10 @@ function collect(
     return i;
   };
   for (const [c, rank] of representatives.entries()) {
-    for (let slot = 1; slot < graphOf(rank).slots.length; slot++) {
+    for (let slot = 1; slot < graphOf(options, rank).slots.length; slot++) {
       const members = membersOf(rank, slot);
       for (const member of members) {
-        const other = graphOf(member);
+        const other = graphOf(options, member);
         for (let t = 1; t < other.slots.length; t++) {
           if (membersOf(member, t) === members) parent[find(base[c]! + slot)] = find(base[colours[member]!]! + t);
         }
@@ -221,7 +224,7 @@ function collect(
     }
   }
   const classes = representatives.map((rank, c): RankClass => {
-    const graph = graphOf(rank);
+    const graph = graphOf(options, rank);
     const communicators = graph.slots.map((_, slot): Communicator => {
       if (slot === 0) return { key: 0, members: undefined };
       return { key: find(base[c]! + slot) + 1, members: membersOf(rank, slot) };

@@ -51,7 +51,7 @@ export function hopsWithin({ topology, npus }: AstraDimension, from: number, to:
 }
 
 /** Ns of a message on the congestion-unaware network. */
-export function unawareDelay(
+function unawareDelay(
   dimensions: readonly AstraDimension[],
   source: number,
   destination: number,
@@ -80,20 +80,37 @@ export function awareNetwork(dimensions: readonly AstraDimension[], queue: Event
     throw new ModelError('UNSUPPORTED', 'network', 'congestion is modelled in one dimension only, as in ASTRA-sim');
   }
   const rate = bytesPerNs(shape);
-  /** When each link is free. A message that finds its link busy waits; in FIFO order that is all there is to know. */
-  const freeAt = new Map<string, number>();
+  /** Messages that wait for a busy link. A link that is not there is free. */
+  const waiting = new Map<string, Message[]>();
+  const serve = (link: string, { bytes, arrive }: Message): void => {
+    // In this order, and a message's arrival set only when its turn comes: equal times are told apart as in ASTRA-sim.
+    queue.at(queue.now + Math.floor(shape.latencyNs + bytes / rate), arrive);
+    queue.at(queue.now + Math.floor(bytes / rate), () => {
+      const next = waiting.get(link)!.shift();
+      if (next === undefined) waiting.delete(link);
+      else serve(link, next);
+    });
+  };
   const cross = (route: readonly string[], hop: number, bytes: number, arrive: () => void): void => {
     const link = route[hop]!;
-    const start = Math.max(queue.now, freeAt.get(link) ?? 0);
-    freeAt.set(link, start + Math.floor(bytes / rate));
-    const next = hop + 1 === route.length ? arrive : () => cross(route, hop + 1, bytes, arrive);
-    queue.at(start + Math.floor(shape.latencyNs + bytes / rate), next);
+    const message = { bytes, arrive: hop + 1 === route.length ? arrive : () => cross(route, hop + 1, bytes, arrive) };
+    const before = waiting.get(link);
+    if (before !== undefined) before.push(message);
+    else {
+      waiting.set(link, []);
+      serve(link, message);
+    }
   };
   return {
     send(source, destination, bytes, arrive) {
       cross(linksBetween(shape, source, destination, folded), 0, bytes, arrive);
     },
   };
+}
+
+interface Message {
+  readonly bytes: number;
+  readonly arrive: () => void;
 }
 
 /** Names of the links from one coordinate to another of a dimension, in order. */

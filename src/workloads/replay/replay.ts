@@ -86,13 +86,25 @@ export function replay(inputs: ReplayInputs, options: ReplayOptions = {}): Repla
   const graphs = graphsOf(inputs.traces, ranks, options.controlDependencies ?? true);
   const isPhysical = timing === 'trnsim';
   const isAware = !isPhysical && congestion === 'aware';
+  const hasLinks = isPhysical || isAware;
+  const isSerial = Math.max(system.activeChunksPerDimension, queuesPerDimension) === 1;
+  // Windows of several streams on one link: there ranks that are alike end apart, by the order of equal times.
+  const isTied =
+    isAware &&
+    !isSerial &&
+    Object.values(system.implementations)
+      .flat()
+      .some(({ window }) => window);
   const classes = rankClasses({
     dimensions,
     ranks,
-    graphOf: (rank) => graphs[graphs.length === 1 ? 0 : rank]!,
+    graphs,
     groups,
-    placeOf: placesThatDiffer(inputs, options.fold ?? true),
-    sharing: isPhysical ? 'links' : isAware ? 'order on links' : 'nothing',
+    placeOf: options.fold === false || isTied ? (rank) => rank : placesThatDiffer(inputs, graphs, hasLinks),
+    // Partners of halving-doubling mirror each other: one is like the other only if all are alike.
+    oneOrAll: hasLinks || uses(system, 'halvingDoubling'),
+    // Where ASTRA-sim's order on a link has to be met to the ns, all ranks must be in every collective.
+    foldsGroups: !isAware,
   });
   const queue = new EventQueue();
   const isFolded = classes.classes.length < ranks;
@@ -102,8 +114,7 @@ export function replay(inputs: ReplayInputs, options: ReplayOptions = {}): Repla
   };
   const endpoint = endpointTime(system, options.injectionScale ?? 1);
   // On links that fill up a phase is alone only if one rank stands for all and runs one stream at a time.
-  const hasLinks = isPhysical || isAware;
-  const isAlone = !hasLinks || (isFolded && Math.max(system.activeChunksPerDimension, queuesPerDimension) === 1);
+  const isAlone = !hasLinks || (isFolded && isSerial);
   const machine: Machine = astraMachine({
     dimensions,
     system,
@@ -120,6 +131,10 @@ export function replay(inputs: ReplayInputs, options: ReplayOptions = {}): Repla
   return run(classes, system.replayOnly, machine, queue, timing, ranks);
 }
 
+function uses({ implementations }: AstraSystem, algorithm: string): boolean {
+  return Object.values(implementations).some((list) => list.some((one) => one.algorithm === algorithm));
+}
+
 function graphsOf(traces: readonly ReplayTrace[], ranks: number, control: boolean): ReplayGraph[] {
   if (traces.length !== 1 && traces.length !== ranks) {
     throw new RangeError(`"traces" expected one for all or one for each of ${ranks} ranks, got ${traces.length}`);
@@ -132,28 +147,34 @@ function graphsOf(traces: readonly ReplayTrace[], ranks: number, control: boolea
   });
 }
 
-/** What sets ranks apart whose traces do not: their place in trees, and memory that they queue for. */
+/**
+ * What sets ranks apart whose traces do not: memory that they queue for; their place in a tree; and where links fill up,
+ * their place on a ring whose partners are not all at one distance the same way round (halving-doubling), or that winds
+ * through several dimensions.
+ */
 function placesThatDiffer(
-  { network, system, memory, traces }: ReplayInputs,
-  fold: boolean,
+  { network, system, memory }: ReplayInputs,
+  graphs: readonly ReplayGraph[],
+  hasLinks: boolean,
 ): ((rank: number) => number) | undefined {
-  const usesMemory = traces.some(({ trace }) => trace.nodes.some(({ type }) => type.startsWith('MEM_')));
-  if (!fold || (memory !== undefined && isShared(memory) && usesMemory)) return (rank) => rank;
-  const used = new Set(
-    traces.flatMap(({ trace }) => (trace.nodes.some(({ type }) => type === 'COMM_COLL') ? [trace] : [])),
+  const nodes = [...new Set(graphs)].flatMap((graph) => graph.nodes);
+  if (memory !== undefined && isShared(memory) && nodes.some(({ kind }) => kind === 'memory')) return (rank) => rank;
+  const used = new Set(nodes.flatMap(({ collective }) => (collective && ASTRA_COLLECTIVES[collective]) ?? []));
+  const implementations = [...used].map((collective) => system.implementations[collective] ?? []);
+  if (hasLinks && network.length > 1 && implementations.flat().some(({ spansAll }) => spansAll)) return (rank) => rank;
+  const setsApart = network.map(({ topology, npus }, dimension) =>
+    implementations.some((list) => {
+      const algorithm = list[dimension]?.algorithm;
+      const isMirrored = hasLinks && algorithm === 'halvingDoubling' && topology === 'Ring' && npus > 2;
+      return algorithm === 'doubleBinaryTree' || isMirrored;
+    }),
   );
-  if (used.size === 0) return undefined;
-  const isTree = network.map((_, dimension) =>
-    Object.values(ASTRA_COLLECTIVES).some(
-      (collective) => system.implementations[collective]?.[dimension]?.algorithm === 'doubleBinaryTree',
-    ),
-  );
-  if (!isTree.includes(true)) return undefined;
+  if (!setsApart.includes(true)) return undefined;
   return (rank) => {
     let place = 0;
     let rest = rank;
     for (const [dimension, { npus }] of network.entries()) {
-      if (isTree[dimension]) place = place * npus + (rest % npus);
+      if (setsApart[dimension]) place = place * npus + (rest % npus);
       rest = Math.floor(rest / npus);
     }
     return place;

@@ -16,7 +16,7 @@ interface TreePlace {
 }
 
 /** Parent and children of `position` among `ranks` (a power of two); `isRootLast` chooses the tree. */
-export function treePlace(ranks: number, position: number, isRootLast: boolean): TreePlace {
+function treePlace(ranks: number, position: number, isRootLast: boolean): TreePlace {
   const root = isRootLast ? ranks - 1 : 0;
   // Numbers 1 .. N-1 below the root, to positions.
   const shift = isRootLast ? -1 : 0;

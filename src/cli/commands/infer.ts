@@ -1,0 +1,210 @@
+/** `trnsim infer`: one batch of requests to a language model on a described machine. */
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import {
+  createCluster,
+  type Formats,
+  findSystem,
+  formatsOf,
+  type InferenceOptions,
+  infer,
+  inferencePlan,
+  inferReport,
+  type ModelSpec,
+  modelSpec,
+  parseJson,
+  parseModelSpecText,
+  planRanks,
+  type SystemSpec,
+  systemFromJson,
+  toJson,
+} from '../../index.ts';
+import { isPath, readTextFile } from '../files.ts';
+
+type OperandFormat = Formats['compute'];
+
+/** Flags that describe the run; `plan --infer` has them too. */
+export interface InferFlags {
+  readonly model: string;
+  readonly system: string;
+  readonly nodes?: number;
+  readonly rank?: 'core' | 'chip';
+  readonly lnc?: number;
+  readonly tp?: number;
+  readonly pp?: number;
+  readonly ep?: number;
+  readonly dp?: number;
+  readonly cp?: number;
+  readonly batch: number;
+  readonly input: number;
+  readonly output: number;
+  readonly dtype: string;
+  readonly weightDtype?: string;
+  readonly expertDtype?: string;
+  readonly kvDtype?: string;
+  readonly software: 'compiler' | 'library' | 'megakernel';
+  readonly serving: 'static' | 'continuous';
+  readonly prefillChunk?: number;
+  readonly page: number;
+  readonly expertSkew: number;
+  readonly absorbed: boolean;
+  readonly compiledBatch?: number;
+  readonly maxLength?: number;
+  readonly promptBucket?: number;
+  readonly contextBucket?: number;
+  readonly speculation?: string;
+  readonly draftTokens: number;
+  readonly acceptance?: number;
+  readonly json?: boolean;
+}
+
+const FORMATS: readonly OperandFormat[] = ['f32', 'f16', 'bf16', 'fp8', 'mxfp8', 'mxfp4', 'nvfp4', 'int8'];
+const ALIASES: Readonly<Record<string, OperandFormat>> = { fp32: 'f32', fp16: 'f16' };
+
+function wholeNumber(text: string): number {
+  if (!/^-?\d{1,16}$/.test(text)) throw new InvalidArgumentError('Expected a whole number.');
+  return Number(text);
+}
+
+function decimal(text: string): number {
+  if (!/^-?\d{1,9}(\.\d{1,12})?$/.test(text)) throw new InvalidArgumentError('Expected a number.');
+  return Number(text);
+}
+
+function format(name: string, text: string): OperandFormat {
+  const value = ALIASES[text] ?? text;
+  const known = FORMATS.find((each) => each === value);
+  if (known === undefined) {
+    throw new RangeError(`"${name}" expected one of ${FORMATS.join(', ')}, got ${JSON.stringify(text)}`);
+  }
+  return known;
+}
+
+function loadModel(model: string): ModelSpec {
+  return isPath(model) ? parseModelSpecText(readTextFile(model), model) : modelSpec(model);
+}
+
+function loadSystem(system: string): SystemSpec {
+  return isPath(system) ? systemFromJson(parseJson(readTextFile(system), system), system) : findSystem(system);
+}
+
+/** What of the flags is the same key of the library's options. */
+const SAME = [
+  'tp',
+  'pp',
+  'ep',
+  'dp',
+  'cp',
+  'batch',
+  'input',
+  'output',
+  'software',
+  'serving',
+  'prefillChunk',
+  'page',
+  'expertSkew',
+  'absorbed',
+] as const;
+
+export function inferOptions(flags: InferFlags): InferenceOptions {
+  const { dtype, weightDtype, expertDtype, kvDtype, speculation, acceptance } = flags;
+  const weights = weightDtype === undefined ? undefined : format('weight-dtype', weightDtype);
+  const formats = formatsOf(format('dtype', dtype), {
+    ...(weights !== undefined && { weights }),
+    ...(expertDtype !== undefined && { expertWeights: format('expert-dtype', expertDtype) }),
+    ...(kvDtype !== undefined && { kv: format('kv-dtype', kvDtype) }),
+  });
+  if (speculation !== undefined && acceptance === undefined) {
+    throw new RangeError(
+      '"acceptance" expected with --speculation: the part of drafted tokens that is accepted, got none',
+    );
+  }
+  return {
+    ...(Object.fromEntries(SAME.flatMap((key) => (flags[key] === undefined ? [] : [[key, flags[key]]]))) as Pick<
+      InferenceOptions,
+      'batch' | 'input' | 'output'
+    >),
+    model: loadModel(flags.model),
+    formats,
+    compiled: compiledShapes(flags),
+    speculation:
+      speculation === undefined
+        ? null
+        : { draft: loadModel(speculation), draftTokens: flags.draftTokens, acceptance: acceptance! },
+  };
+}
+
+/** Fixed shapes as soon as one of them is named. */
+function compiledShapes({ compiledBatch, maxLength, promptBucket, contextBucket, batch, input, output }: InferFlags) {
+  if ([compiledBatch, maxLength, promptBucket, contextBucket].every((value) => value === undefined)) return null;
+  return {
+    batch: compiledBatch ?? batch,
+    maxLen: maxLength ?? Math.max(input + output, promptBucket ?? 0, contextBucket ?? 0),
+    ...(promptBucket !== undefined && { promptBucket }),
+    ...(contextBucket !== undefined && { contextBucket }),
+  };
+}
+
+function run(flags: InferFlags): void {
+  const { nodes, rank, lnc, json = false } = flags;
+  const options = inferOptions(flags);
+  const cluster = createCluster(loadSystem(flags.system), {
+    ranks: planRanks(inferencePlan(options)),
+    ...(nodes !== undefined && { nodes }),
+    ...(rank !== undefined && { rank }),
+    ...(lnc !== undefined && { lnc }),
+  });
+  const result = infer(cluster, options);
+  process.stdout.write(json ? toJson(result) : inferReport(result));
+}
+
+/** The flags of a run, without those that `plan` searches over. */
+export function addWorkloadFlags(command: Command): Command {
+  const choice = (flags: string, text: string, choices: readonly string[], fallback: string) =>
+    new Option(flags, text).choices(choices).default(fallback);
+  return command
+    .option('--batch <n>', 'sequences of all replicas', wholeNumber, 1)
+    .requiredOption('--input <n>', 'tokens of each prompt', wholeNumber)
+    .requiredOption('--output <n>', 'tokens generated for each', wholeNumber)
+    .option('--dtype <name>', `number format of the matmuls: ${FORMATS.join(', ')}`, 'bf16')
+    .option('--weight-dtype <name>', 'of stored weights (default: 16 bits)')
+    .option('--expert-dtype <name>', "of stored experts (default: the weights')")
+    .option('--kv-dtype <name>', 'of the KV cache (default: 16 bits)')
+    .addOption(choice('--software <level>', 'what is fused', ['compiler', 'library', 'megakernel'], 'library'))
+    .addOption(
+      choice('--serving <how>', 'batches together, or requests that come and go', ['static', 'continuous'], 'static'),
+    )
+    .option('--prefill-chunk <n>', 'prompt tokens of a prefill step (default: the whole prompt)', wholeNumber)
+    .option('--page <n>', 'positions of a page of the KV cache', wholeNumber, 1)
+    .option('--expert-skew <x>', 'load of the busiest expert rank over the mean', decimal, 1)
+    .option('--no-absorbed', 'latent attention: expand keys and values in decode')
+    .option('--compiled-batch <n>', 'sequences that each decode step computes, active or not', wholeNumber)
+    .option('--max-length <n>', 'longest sequence of the compiled programs', wholeNumber)
+    .option('--prompt-bucket <n>', 'tokens that prompts are padded to', wholeNumber)
+    .option('--context-bucket <n>', 'positions that each decode step attends over', wholeNumber)
+    .option('--speculation <model>', 'draft model: id or path of a config.json')
+    .option('--draft-tokens <n>', 'tokens that it proposes', wholeNumber, 4)
+    .option('--acceptance <p>', 'probability that a proposed token is accepted', decimal);
+}
+
+export function addInferCommand(program: Command): void {
+  const command = program
+    .command('infer')
+    .description('prefill and decode of a batch: latency, throughput, memory, energy and cost')
+    .requiredOption('--model <id>', 'id of `trnsim models`, or path of a Hugging Face config.json')
+    .requiredOption('--system <id>', 'id of `trnsim systems`, or path of a JSON file like those in data/systems')
+    .option('--nodes <n>', 'systems (default: as many as the ranks need)', wholeNumber)
+    .addOption(new Option('--rank <what>', 'a rank is a logical NeuronCore or a chip').choices(['core', 'chip']))
+    .option('--lnc <n>', "physical cores of a logical NeuronCore (default: the chip's)", wholeNumber)
+    .option('--tp <n>', 'tensor parallelism', wholeNumber)
+    .option('--pp <n>', 'pipeline parallelism', wholeNumber)
+    .option('--ep <n>', 'ranks that the experts are spread over', wholeNumber)
+    .option('--dp <n>', 'replicas of the attention, or of the model, that share the batch', wholeNumber)
+    .option('--cp <n>', 'context parallelism', wholeNumber);
+  addWorkloadFlags(command)
+    .option('--json', 'print one JSON document')
+    .addHelpText(
+      'after',
+      '\nExample: trnsim infer --model llama-3.1-70b --system trn2.48xlarge --tp 64 --input 2048 --output 256',
+    )
+    .action(run);
+}

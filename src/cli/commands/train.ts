@@ -1,0 +1,211 @@
+/** `trnsim train`: one training step of a language model on a described machine. */
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import {
+  createCluster,
+  findSystem,
+  formatsOf,
+  modelSpec,
+  PLACEMENTS,
+  type PlanOptions,
+  parseJson,
+  parseModelSpecText,
+  parseOperandFormat,
+  pipelineRun,
+  pipelineSvg,
+  pipelineText,
+  pipelineTimeline,
+  SCHEDULES,
+  systemFromJson,
+  type TrainingJobOptions,
+  toJson,
+  trainReport,
+  trainStep,
+  writePerfetto,
+} from '../../index.ts';
+import { checkWritable, isPath, readTextFile, writeWhole } from '../files.ts';
+
+/** Flags of the job; `plan --train` has them too. */
+export interface TrainingFlags {
+  readonly model: string;
+  readonly system: string;
+  readonly nodes?: number;
+  readonly chips?: number;
+  readonly rank?: 'core' | 'chip';
+  readonly lnc?: number;
+  readonly seq: number;
+  readonly globalBatch: number;
+  readonly dtype: string;
+  readonly weightDtype?: string;
+  readonly optimizerDtype: 'fp32' | 'bf16';
+  readonly software: 'compiler' | 'library';
+  readonly overlapGradients: boolean;
+  readonly overlapTensor?: boolean;
+  readonly overlapPasses?: boolean;
+  readonly flash: boolean;
+  readonly dropout?: boolean;
+  readonly expertSkew: number;
+  readonly json?: boolean;
+}
+
+interface TrainFlags extends TrainingFlags, Omit<PlanOptions, 'sp'> {
+  readonly sequenceParallel: boolean;
+  readonly timeline?: boolean;
+  readonly svg?: string;
+  readonly traceOut?: string;
+}
+
+function wholeNumber(text: string): number {
+  if (!/^-?\d{1,16}$/.test(text)) throw new InvalidArgumentError('Expected a whole number.');
+  return Number(text);
+}
+
+function decimal(text: string): number {
+  if (!/^-?\d{1,9}(\.\d{1,12})?$/.test(text)) throw new InvalidArgumentError('Expected a number.');
+  return Number(text);
+}
+
+/** The job on the cluster; `ranks` are as many as the plan needs, where no number of systems or chips is given. */
+export function trainingJob(flags: TrainingFlags, ranks?: number): TrainingJobOptions {
+  const { model, system, nodes, chips, rank, lnc, optimizerDtype, weightDtype } = flags;
+  const is16Bit = optimizerDtype === 'bf16';
+  const cluster = createCluster(
+    isPath(system) ? systemFromJson(parseJson(readTextFile(system), system), system) : findSystem(system),
+    {
+      ...(nodes !== undefined && { nodes }),
+      ...(chips !== undefined && { chips }),
+      ...(rank !== undefined && { rank }),
+      ...(lnc !== undefined && { lnc }),
+      ...(nodes === undefined && chips === undefined && ranks !== undefined && { ranks }),
+    },
+  );
+  return {
+    model: isPath(model) ? parseModelSpecText(readTextFile(model), model) : modelSpec(model),
+    cluster,
+    seq: flags.seq,
+    globalBatch: flags.globalBatch,
+    formats: formatsOf(parseOperandFormat('dtype', flags.dtype), {
+      ...(weightDtype !== undefined && { weights: parseOperandFormat('weight-dtype', weightDtype) }),
+      ...(is16Bit && { gradients: 'bf16' as const }),
+    }),
+    stateBytes: is16Bit ? 4 : 12,
+    software: flags.software,
+    overlap: {
+      gradients: flags.overlapGradients,
+      tensor: flags.overlapTensor ?? false,
+      passes: flags.overlapPasses ?? false,
+    },
+    flash: flags.flash,
+    dropout: flags.dropout ?? false,
+    expertSkew: flags.expertSkew,
+  };
+}
+
+const PLAN_KEYS = [
+  'tp',
+  'pp',
+  'dp',
+  'cp',
+  'cpMode',
+  'ep',
+  'expertTp',
+  'zero',
+  'schedule',
+  'interleave',
+  'microBatch',
+  'recompute',
+  'placement',
+] as const;
+
+function run(flags: TrainFlags): void {
+  const { tp = 1, pp = 1, dp = 1, cp = 1, sequenceParallel, timeline = false, svg, traceOut, json = false } = flags;
+  for (const file of [svg, traceOut]) if (file !== undefined) checkWritable(file);
+  const options: PlanOptions = {
+    ...Object.fromEntries(PLAN_KEYS.flatMap((key) => (flags[key] === undefined ? [] : [[key, flags[key]]]))),
+    sp: sequenceParallel,
+  };
+  const job = trainingJob(flags, tp * pp * dp * cp);
+  const result = trainStep(job, options);
+  const drawn = timeline || svg !== undefined || traceOut !== undefined ? pipelineRun(job, options) : undefined;
+  const encoder = new TextEncoder();
+  if (svg !== undefined)
+    writeWhole(svg, encoder.encode(pipelineSvg(drawn!, `${result.model}: ${result.plan.schedule}`)));
+  if (traceOut !== undefined) writeWhole(traceOut, writePerfetto(pipelineTimeline(drawn!)));
+  const picture = timeline ? `\n${pipelineText(drawn!)}` : '';
+  process.stdout.write(json ? toJson(result) : `${trainReport(result)}${picture}`);
+}
+
+const choice = (flags: string, text: string, choices: readonly string[], fallback?: string): Option => {
+  const option = new Option(flags, text).choices(choices);
+  return fallback === undefined ? option : option.default(fallback);
+};
+
+const numeric = (flags: string, text: string, fallback?: number): Option => {
+  const option = new Option(flags, text).argParser(wholeNumber);
+  return fallback === undefined ? option : option.default(fallback);
+};
+
+/** Machine and job; the flags of a plan are apart. */
+export function trainingOptions(): Option[] {
+  return [
+    new Option('--model <id>', 'id of `trnsim models`, or path of a Hugging Face config.json'),
+    new Option('--system <id>', 'id of `trnsim systems`, or path of a JSON file like those in data/systems'),
+    numeric('--nodes <n>', 'systems (default: as many as the ranks need)'),
+    numeric('--chips <n>', 'chips, the last system in part'),
+    choice('--rank <what>', 'a rank is a logical NeuronCore or a chip', ['core', 'chip']),
+    numeric('--lnc <n>', "physical cores of a logical NeuronCore (default: the chip's)"),
+    numeric('--seq <n>', 'tokens of a sequence', 4096),
+    numeric('--global-batch <n>', 'sequences of a step, all replicas together', 1024),
+    new Option('--dtype <name>', 'number format of the matmuls: bf16, fp8, mxfp8, f32 ...').default('bf16'),
+    new Option('--weight-dtype <name>', 'of the weights that are gathered and multiplied (default: 16 bits)'),
+    choice(
+      '--optimizer-dtype <name>',
+      'fp32: master weights and moments; bf16: moments only, stochastic rounding',
+      ['fp32', 'bf16'],
+      'fp32',
+    ),
+    choice('--software <level>', 'what is fused', ['compiler', 'library'], 'library'),
+    new Option('--no-overlap-gradients', 'reduce gradients after the last micro-batch'),
+    new Option('--overlap-tensor', 'exchanges of tensor parallelism run piece by piece with the products beside them'),
+    new Option('--overlap-passes', "one micro-batch's forward pass runs beside another's backward pass"),
+    new Option('--no-flash', 'scores of attention pass through device memory'),
+    new Option('--dropout', 'masks of dropout are kept'),
+    new Option('--expert-skew <x>', 'load of the busiest expert rank over the mean').argParser(decimal).default(1),
+  ];
+}
+
+function planOptions(): Option[] {
+  return [
+    numeric('--tp <n>', 'tensor parallelism'),
+    numeric('--pp <n>', 'pipeline parallelism'),
+    numeric('--dp <n>', 'data parallelism (default: what the ranks leave)'),
+    numeric('--cp <n>', 'context parallelism'),
+    choice('--cp-mode <how>', 'ring attention or all-to-all', ['ring', 'all-to-all']),
+    numeric('--ep <n>', 'ranks that the experts are spread over'),
+    numeric('--expert-tp <n>', 'ranks that cut one expert'),
+    numeric('--zero <n>', 'sharded over replicas: 1 optimizer, 2 and gradients, 3 and weights (default: 1)'),
+    choice('--schedule <name>', 'of the pipeline', SCHEDULES),
+    numeric('--interleave <n>', 'chunks of layers on each pipeline stage'),
+    numeric('--micro-batch <n>', 'sequences of a micro-batch (default: 1)'),
+    choice('--recompute <what>', 'in the backward pass', ['none', 'selective', 'full']),
+    choice('--placement <order>', 'of the dimensions over the ranks, from the inside out', PLACEMENTS),
+    new Option('--no-sequence-parallel', 'tokens between the cut matrices are on all ranks'),
+  ];
+}
+
+export function addTrainCommand(program: Command): void {
+  const command = program.command('train').description('one training step: time, throughput, memory, energy and cost');
+  const required = ['--model', '--system'];
+  for (const option of [...trainingOptions(), ...planOptions()]) {
+    command.addOption(required.includes(option.long!) ? option.makeOptionMandatory() : option);
+  }
+  command
+    .option('--timeline', 'draw the pipeline as text')
+    .option('--svg <file>', 'draw the pipeline as SVG')
+    .option('--trace-out <file>', 'write the pipeline as a timeline for ui.perfetto.dev')
+    .option('--json', 'print one JSON document')
+    .addHelpText(
+      'after',
+      '\nExample: trnsim train --model llama-3.1-70b --system trn2.48xlarge --nodes 8 --tp 16 --pp 4 --seq 8192 --global-batch 512',
+    )
+    .action(run);
+}

@@ -1,0 +1,96 @@
+/**
+ * What compute and memory bandwidth cost on different machines, from the prices of their chips.
+ *
+ *     $ per PFLOP-hour   = price of a chip-hour / dense peak      $ per TB/s-hour = price / HBM bandwidth
+ *     saving of a over b = 1 - cost(a) / cost(b)
+ *     break-even price   = (1 - saving) x cost(b) x what one chip of a does
+ *
+ * At equal efficiency: the same part of the peak on both. Where the part is known, give it: measured serving can invert
+ * a comparison of peaks. Training: 6 FLOPs per parameter that a token meets, and token.
+ */
+import type { Dollars, Seconds } from '../base/units.ts';
+import type { ChipSpec, PeakFormat, SystemSpec } from '../hardware/spec.ts';
+import { parameterCounts } from '../models/parameters.ts';
+import type { ModelSpec } from '../models/spec.ts';
+import { expectFinite } from './expect.ts';
+import type { ChipPrice } from './prices.ts';
+
+/** What is paid for: operations in a format, or bytes from memory. */
+export type CostMetric = PeakFormat | 'bandwidth';
+
+/** Formats in the order in which one stands in for another of the same width, where a maker states one only. */
+const SAME_WIDTH: Readonly<Partial<Record<PeakFormat, readonly PeakFormat[]>>> = {
+  fp8: ['fp8', 'mxfp8'],
+  mxfp4: ['mxfp4', 'fp4'],
+  fp4: ['fp4', 'mxfp4'],
+};
+
+/** Dense PFLOP/s of a chip, or TB/s of its memory; null where it has none or nobody says. */
+export function capability(chip: ChipSpec, metric: CostMetric): number | null {
+  if (metric === 'bandwidth') return chip.memory.bandwidth === null ? null : chip.memory.bandwidth / 1e12;
+  const rates = (SAME_WIDTH[metric] ?? [metric]).map((format) => chip.peak[format]);
+  const rate = rates.find((value) => typeof value === 'number') ?? null;
+  return rate === null ? null : rate / 1e15;
+}
+
+/** Dollars per PFLOP-hour or per TB/s-hour. */
+export function unitCost(chip: ChipSpec, usdPerChipHour: Dollars, metric: CostMetric): number | null {
+  const amount = capability(chip, metric);
+  return amount === null ? null : usdPerChipHour / amount;
+}
+
+export interface CostRow {
+  readonly system: string;
+  readonly chip: string;
+  readonly price: ChipPrice;
+  readonly bf16: number | null;
+  readonly fp8: number | null;
+  readonly bandwidth: number | null;
+}
+
+export function costRow({ id, chip }: SystemSpec, price: ChipPrice): CostRow {
+  const cost = (metric: CostMetric) => unitCost(chip, price.usdPerChipHour, metric);
+  return { system: id, chip: chip.id, price, bf16: cost('bf16'), fp8: cost('fp8'), bandwidth: cost('bandwidth') };
+}
+
+/** How much cheaper `a` is than `b`: 0.36 is 36 % less, negative is dearer. */
+export function saving(a: number, b: number): number {
+  return 1 - a / b;
+}
+
+/** Price of a chip-hour at which a unit of `metric` costs `less` than the reference's. */
+export function breakEvenPrice(
+  chip: ChipSpec,
+  reference: { readonly chip: ChipSpec; readonly usdPerChipHour: Dollars },
+  metric: CostMetric,
+  less: number = 0,
+): Dollars | null {
+  expectFinite('saving', less, { max: 1 });
+  const own = capability(chip, metric);
+  const cost = unitCost(reference.chip, reference.usdPerChipHour, metric);
+  return own === null || cost === null ? null : (1 - less) * cost * own;
+}
+
+export interface TrainingRun {
+  readonly time: Seconds;
+  readonly chipHours: number;
+  /** Model FLOPs: 6 x parameters that a token meets x tokens. */
+  readonly flops: number;
+}
+
+/** A training run of `tokens` on `chips` at a model FLOPs utilisation and goodput. */
+export function trainingRun(
+  model: ModelSpec,
+  tokens: number,
+  chip: ChipSpec,
+  chips: number,
+  options: { readonly mfu: number; readonly format?: PeakFormat; readonly goodput?: number },
+): TrainingRun | null {
+  const mfu = expectFinite('mfu', options.mfu, { above: 0, max: 1 });
+  const goodput = expectFinite('goodput', options.goodput ?? 1, { above: 0, max: 1 });
+  const rate = capability(chip, options.format ?? 'bf16');
+  if (rate === null) return null;
+  const flops = 6 * parameterCounts(model).active * tokens;
+  const time = flops / (chips * rate * 1e15 * mfu * goodput);
+  return { time, chipHours: (chips * time) / 3600, flops };
+}

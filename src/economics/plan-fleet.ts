@@ -1,0 +1,320 @@
+/**
+ * `trnsim plan --power | --budget | --load | --chips`: a target sized into chips on one or several systems, as a JSON-safe
+ * result in which every figure that was taken from somewhere says from where.
+ *
+ * Several systems are alternatives, ranked; with shares they are one mixed fleet, each with its part of the target. With a
+ * load and prices, the cheapest mix of the systems is found as well, before and after shocks.
+ */
+import { ModelError } from '../base/errors.ts';
+import type { Dollars, Seconds, Watts } from '../base/units.ts';
+import { buildClos } from '../fabric/clos.ts';
+import { networkBisection } from '../fabric/metrics.ts';
+import { facility, findSystem } from '../hardware/catalog.ts';
+import type { SystemSpec } from '../hardware/spec.ts';
+import type { Formats, Software } from '../models/graph.ts';
+import type { ModelSpec } from '../models/spec.ts';
+import { breakEvenPrice } from './costs.ts';
+import { expectFinite } from './expect.ts';
+import { type Fleet, type FleetTarget, sizeFleet } from './fleet.ts';
+import { bestMix, type Portfolio, type Shock, type Supplier, shocked } from './portfolio.ts';
+import { footprint, JOULES_PER_MWH } from './power.ts';
+import { type ChipPrice, chipPrice, givenPrice, type PriceQuery } from './prices.ts';
+import { bestServing, type ServingPoint } from './serving.ts';
+
+/** What the fleet serves: each of the models gets an equal part of the tokens. */
+export interface Workload {
+  readonly models: readonly ModelSpec[];
+  readonly formats: Formats;
+  readonly input: number;
+  readonly output: number;
+  readonly tpot: Seconds;
+  readonly software: Software;
+  /** Part of the model's throughput that is reached, 1 if left out. */
+  readonly efficiency?: number;
+}
+
+export interface FleetPlanOptions {
+  readonly target: FleetTarget;
+  readonly systems: readonly SystemSpec[];
+  readonly workload?: Workload;
+  /** Tokens per second of a chip, in place of the workload's. */
+  readonly tokensPerSecondPerChip?: number;
+  readonly pue?: number;
+  readonly chipPower?: Watts;
+  readonly cooling?: 'air' | 'liquid';
+  readonly price?: PriceQuery;
+  readonly usdPerChipHour?: Dollars;
+  /** kg CO2e per kWh of the grid, litres per kWh of the machines. */
+  readonly carbonIntensity?: number;
+  readonly waterIntensity?: number;
+  /** By system id: a mixed fleet. */
+  readonly shares?: ReadonlyMap<string, number>;
+  /** By system id: chips that can be had, shocks, and the most that one supplier may serve. */
+  readonly supply?: ReadonlyMap<string, number>;
+  readonly shocks?: ReadonlyMap<string, Shock>;
+  readonly maxShare?: number;
+}
+
+export interface FleetPlan {
+  readonly system: string;
+  readonly chip: string;
+  readonly share: number | null;
+  readonly chips: number;
+  readonly systems: number;
+  readonly wholeSystems: number;
+  /** Dense peak by format. */
+  readonly computeEFLOPS: Readonly<Record<string, number>>;
+  readonly hbmPBps: number | null;
+  readonly hbmPB: number | null;
+  readonly itPowerMW: number | null;
+  readonly buildingPowerMW: number | null;
+  readonly pue: number | null;
+  readonly computeSpeed: number;
+  readonly powerSource: string;
+  readonly usdPerHour: number | null;
+  readonly usdPerPflopHour: number | null;
+  readonly priceReason: string;
+  /** Electricity of the building alone. */
+  readonly energyUsdPerHour: number | null;
+  /** Where no price is public: what the fleet may cost for an FP8 PFLOP-hour to cost what it does on Trainium2. */
+  readonly breakEvenUsdPerHour: number | null;
+  readonly tokensPerS: number | null;
+  readonly tokensPerJ: number | null;
+  readonly tokensPerMWh: number | null;
+  readonly costPerMTokUsd: number | null;
+  readonly throughputReason: string;
+  readonly serving: readonly (Omit<ServingPoint, 'tpot' | 'ttft'> & {
+    readonly model: string;
+    readonly tpotNs: number;
+    readonly ttftNs: number;
+  })[];
+  readonly carbonKgPerHour: number | null;
+  readonly waterLPerHour: number | null;
+  /** The scale-out network that joins all of them; null where there is none, or it does not hold as many. */
+  readonly network: {
+    readonly tiers: number;
+    readonly switches: number;
+    readonly bisectionTBps: number;
+  } | null;
+}
+
+export interface MixResult extends Portfolio {
+  readonly name: 'cheapest' | 'same mix after the shocks' | 'cheapest after the shocks';
+}
+
+export interface FleetPlanResult {
+  readonly schemaVersion: 1;
+  readonly target: FleetTarget;
+  /** Ranked: least cost per token, then least power per token, then most compute. In a mixed fleet, in the order of its shares. */
+  readonly plans: readonly FleetPlan[];
+  /** Of a mixed fleet. */
+  readonly total: Readonly<Record<'chips' | 'buildingPowerMW' | 'usdPerHour' | 'tokensPerS', number | null>> | null;
+  readonly mix: readonly MixResult[] | null;
+}
+
+/**
+ * @throws RangeError for an option out of range; ModelError UNSUPPORTED where the target can't be divided, CAPACITY where
+ * the suppliers can't serve the load
+ */
+export function planFleet(options: FleetPlanOptions): FleetPlanResult {
+  const { target, systems, shares } = options;
+  checkShares(shares);
+  const parts = shares === undefined ? systems.map((system) => ({ system, share: null })) : shared(systems, shares);
+  const plans = parts.map(({ system, share }) =>
+    planOf(system, share === null ? target : partOf(target, share), share, options),
+  );
+  if (shares === undefined) plans.sort(compare);
+  return {
+    schemaVersion: 1,
+    target,
+    plans,
+    total: shares === undefined ? null : totalOf(plans),
+    mix:
+      target.type === 'load' && plans.length > 1 && shares === undefined
+        ? mixes(plans, target.tokensPerSecond, options)
+        : null,
+  };
+}
+
+function checkShares(shares: ReadonlyMap<string, number> = new Map()): void {
+  const total = Array.from(shares, ([id, share]) => expectFinite(`share of ${id}`, share, { above: 0, max: 1 }));
+  const sum = total.reduce((a, b) => a + b, 0);
+  if (sum > 1 + 1e-9) throw new RangeError(`"share" expected shares of at most 1 together, got ${sum}`);
+}
+
+function shared(systems: readonly SystemSpec[], shares: ReadonlyMap<string, number>) {
+  return systems.map((system) => ({ system, share: shares.get(system.id) ?? 0 })).filter(({ share }) => share > 0);
+}
+
+function partOf(target: FleetTarget, share: number): FleetTarget {
+  switch (target.type) {
+    case 'power':
+      return { ...target, watts: share * target.watts };
+    case 'budget':
+      return { ...target, usd: share * target.usd };
+    case 'load':
+      return { ...target, tokensPerSecond: share * target.tokensPerSecond };
+    case 'chips':
+      return { ...target, chips: Math.floor(share * target.chips + 1e-6) };
+  }
+}
+
+function planOf(system: SystemSpec, target: FleetTarget, share: number | null, options: FleetPlanOptions): FleetPlan {
+  const { pue, chipPower, cooling, usdPerChipHour, price: query = {} } = options;
+  const price = usdPerChipHour === undefined ? chipPrice(system, query) : givenPrice(usdPerChipHour);
+  const { tokens, points, reason } = throughput(system, options);
+  const fleet = sizeFleet(system, target, {
+    ...(pue !== undefined && { pue }),
+    ...(chipPower !== undefined && { chipPower }),
+    ...(cooling !== undefined && { cooling }),
+    price,
+    tokensPerSecondPerChip: tokens,
+  });
+  return describe(fleet, share, price, points, reason, options);
+}
+
+/** Tokens per second of a chip when each model gets an equal part of them: the harmonic mean over the models. */
+function throughput(system: SystemSpec, { workload, tokensPerSecondPerChip }: FleetPlanOptions) {
+  if (tokensPerSecondPerChip !== undefined) {
+    expectFinite('tokens-per-chip', tokensPerSecondPerChip, { above: 0 });
+    return { tokens: tokensPerSecondPerChip, points: [], reason: 'tokens per second of a chip as given' };
+  }
+  if (workload === undefined || workload.models.length === 0)
+    return { tokens: null, points: [], reason: 'no model was named' };
+  const efficiency = expectFinite('efficiency', workload.efficiency ?? 1, { above: 0, max: 1 });
+  const points = workload.models.map((model) => ({ model, point: bestServing(system, { ...workload, model }) }));
+  const missing = points.find(({ point }) => point === null);
+  if (missing !== undefined) {
+    const reason = `no plan serves ${missing.model.name} within ${workload.tpot * 1e3} ms a token on one ${system.id}`;
+    return { tokens: null, points: [], reason };
+  }
+  const seconds = points.reduce((sum, { point }) => sum + 1 / point!.tokensPerSecondPerChip, 0);
+  const found = points.map(({ model, point }) => ({ model: model.name, ...point! }));
+  const reason = `best plan on one ${system.id} by the formula clocks, ${workload.input} in, ${workload.output} out${efficiency === 1 ? '' : `, x ${efficiency} as given`}`;
+  return { tokens: (efficiency * points.length) / seconds, points: found, reason };
+}
+
+function describe(
+  fleet: Fleet,
+  share: number | null,
+  price: ChipPrice | null,
+  points: readonly (ServingPoint & { readonly model: string })[],
+  throughputReason: string,
+  options: FleetPlanOptions,
+): FleetPlan {
+  const { carbonIntensity, waterIntensity } = options;
+  const { system, chips, compute, itPower, buildingPower, power, tokensPerSecond, usdPerHour } = fleet;
+  const per = (value: number | null, unit: number) => (value === null ? null : value / unit);
+  const perJoule = tokensPerSecond === null || buildingPower === null ? null : tokensPerSecond / buildingPower;
+  const { carbonKg, waterL } =
+    itPower === null || power === null
+      ? { carbonKg: null, waterL: null }
+      : footprint(itPower * 3600, power.pue, carbonIntensity, waterIntensity);
+  return {
+    system: system.id,
+    chip: system.chip.id,
+    share,
+    chips,
+    systems: fleet.systems,
+    wholeSystems: fleet.wholeSystems,
+    computeEFLOPS: Object.fromEntries(Object.entries(compute).map(([format, rate]) => [format, rate / 1e18])),
+    hbmPBps: per(fleet.memoryBandwidth, 1e15),
+    hbmPB: per(fleet.memoryCapacity, 1e15),
+    itPowerMW: per(itPower, 1e6),
+    buildingPowerMW: per(buildingPower, 1e6),
+    pue: power?.pue ?? null,
+    computeSpeed: power?.speed ?? 1,
+    powerSource: power?.source ?? system.powerSource,
+    usdPerHour,
+    usdPerPflopHour: usdPerHour === null || compute.bf16 === undefined ? null : usdPerHour / (compute.bf16 / 1e15),
+    priceReason: price?.reason ?? `no public price of ${system.chip.name}: give one with --chip-price`,
+    energyUsdPerHour: buildingPower === null ? null : buildingPower * 3600 * facility().electricity,
+    breakEvenUsdPerHour: price === null ? breakEven(system, chips, options.price) : null,
+    tokensPerS: tokensPerSecond,
+    tokensPerJ: perJoule,
+    tokensPerMWh: perJoule === null ? null : perJoule * JOULES_PER_MWH,
+    costPerMTokUsd:
+      usdPerHour === null || tokensPerSecond === null ? null : (usdPerHour / 3600 / tokensPerSecond) * 1e6,
+    throughputReason,
+    serving: points.map(({ tpot, ttft, ...point }) => ({ ...point, tpotNs: tpot * 1e9, ttftNs: ttft * 1e9 })),
+    carbonKgPerHour: carbonKg,
+    waterLPerHour: waterL,
+    network: networkOf(system, chips),
+  };
+}
+
+function breakEven({ chip }: SystemSpec, chips: number, query: PriceQuery = {}): number | null {
+  const trn2 = findSystem('trn2.48xlarge');
+  const reference = chipPrice(trn2, query);
+  if (reference === null) return null;
+  const price = breakEvenPrice(chip, { chip: trn2.chip, usdPerChipHour: reference.usdPerChipHour }, 'fp8');
+  return price === null ? null : price * chips;
+}
+
+function networkOf(system: SystemSpec, chips: number): FleetPlan['network'] {
+  const { network, scaleOut: own } = system;
+  const bandwidth = network?.bandwidth ?? (own === null ? null : own / system.chips);
+  if (network === null || bandwidth === null || chips <= system.chips) return null;
+  try {
+    const scaleOut = buildClos(network, chips, bandwidth);
+    return {
+      tiers: scaleOut.tiers.length,
+      switches: scaleOut.tiers.reduce((sum, { switches }) => sum + switches, 0),
+      bisectionTBps: networkBisection(scaleOut) / 1e12,
+    };
+  } catch (error) {
+    // More chips than the network's tiers hold.
+    if (error instanceof ModelError) return null;
+    throw error;
+  }
+}
+
+/** Plans by cost per token, then tokens per joule, then compute: what is unknown comes last. */
+function compare(a: FleetPlan, b: FleetPlan): number {
+  const order = (x: number | null, y: number | null) => (x ?? Infinity) - (y ?? Infinity) || 0;
+  const energy = ({ tokensPerJ }: FleetPlan) => (tokensPerJ === null ? null : 1 / tokensPerJ);
+  return (
+    order(a.costPerMTokUsd, b.costPerMTokUsd) ||
+    order(energy(a), energy(b)) ||
+    (b.computeEFLOPS.bf16 ?? 0) - (a.computeEFLOPS.bf16 ?? 0)
+  );
+}
+
+function totalOf(plans: readonly FleetPlan[]): FleetPlanResult['total'] {
+  const sum = (name: 'chips' | 'buildingPowerMW' | 'usdPerHour' | 'tokensPerS') =>
+    plans.reduce<number | null>(
+      (total, plan) => (total === null || plan[name] === null ? null : total + plan[name]),
+      0,
+    );
+  return {
+    chips: sum('chips'),
+    buildingPowerMW: sum('buildingPowerMW'),
+    usdPerHour: sum('usdPerHour'),
+    tokensPerS: sum('tokensPerS'),
+  };
+}
+
+/** The cheapest mix of the systems whose cost per token is known, and what the shocks do to it. */
+function mixes(plans: readonly FleetPlan[], load: number, options: FleetPlanOptions): MixResult[] | null {
+  const { supply, shocks = new Map<string, Shock>(), maxShare } = options;
+  const suppliers = plans
+    .filter((plan) => plan.costPerMTokUsd !== null)
+    .map(({ system, usdPerHour, tokensPerS, chips }): Supplier => {
+      const available = supply?.get(system);
+      return {
+        name: system,
+        cost: usdPerHour! / tokensPerS!,
+        ...(available !== undefined && { available: (available * tokensPerS!) / chips }),
+      };
+    });
+  if (suppliers.length < 2) return null;
+  const before = bestMix(suppliers, load, maxShare);
+  if (shocks.size === 0) return [{ name: 'cheapest', ...before }];
+  const after = shocked(suppliers, shocks);
+  const kept = before.mix.reduce((sum, { throughput: amount }, i) => sum + amount * after[i]!.cost, 0);
+  return [
+    { name: 'cheapest', ...before },
+    { name: 'same mix after the shocks', ...before, usdPerHour: kept },
+    { name: 'cheapest after the shocks', ...bestMix(after, load, maxShare) },
+  ];
+}

@@ -1,0 +1,103 @@
+/**
+ * `trnsim plan --goodput`: what failures leave of one synchronous job on so many chips, by formula and by Monte Carlo, with
+ * its best checkpoint interval, its spares, and the elastic job beside it.
+ *
+ *     checkpoint = bytes of the model's state / bandwidth of the storage, for a model; otherwise as given
+ *
+ * State of mixed-precision training with Adam: 2 bytes of weights, 4 of master weights, 8 of moments a parameter.
+ */
+import { expectInteger } from '../base/errors.ts';
+import type { Bytes, BytesPerSecond, Seconds } from '../base/units.ts';
+import { parameterCounts } from '../models/parameters.ts';
+import type { ModelSpec } from '../models/spec.ts';
+import { expectFinite } from './expect.ts';
+import { bestInterval, elasticGoodput, goodput, sparesFor, stragglerFactor } from './goodput.ts';
+import { simulateGoodput } from './goodput-simulation.ts';
+import { componentMtbf, findReliability, jobMtbf, reliabilityProfiles } from './reliability.ts';
+
+const STATE_BYTES_PER_PARAMETER = 14;
+
+export interface GoodputPlanOptions {
+  readonly chips: readonly number[];
+  /** Id of an observed failure profile. */
+  readonly reliability?: string;
+  /** Time that a checkpoint stops the job, 60 s if left out; or from a model and a storage. */
+  readonly write?: Seconds;
+  readonly model?: ModelSpec;
+  readonly storage?: BytesPerSecond;
+  readonly restart?: Seconds;
+  readonly interval?: Seconds;
+  /** How long a failed unit is away, for the spares; replicas of the elastic job, and what their leaving costs. */
+  readonly repair?: Seconds;
+  readonly replicas?: number;
+  readonly resize?: Seconds;
+  /** Chips that are slow: their part, and how much slower they are. */
+  readonly slowShare?: number;
+  readonly slowdown?: number;
+  readonly seed?: number;
+}
+
+export interface GoodputRow {
+  readonly chips: number;
+  readonly mtbfMin: number;
+  readonly checkpointS: number;
+  readonly restartS: number;
+  readonly intervalS: number;
+  readonly goodput: number;
+  readonly goodputMonteCarlo: number;
+  readonly standardError: number;
+  readonly stragglerFactor: number;
+  /** Spare units that are all out at most once in a hundred failures. */
+  readonly spareUnits: number;
+  readonly goodputElastic: number;
+  readonly mtbfByComponent: readonly { readonly name: string; readonly mtbfMin: number; readonly sharePct: number }[];
+}
+
+export interface GoodputPlan {
+  readonly schemaVersion: 1;
+  readonly reliability: string;
+  readonly note: string;
+  readonly checkpointBytes: Bytes | null;
+  readonly plans: readonly GoodputRow[];
+}
+
+/** @throws RangeError for an option out of range, or a job that fails too often to be simulated */
+export function planGoodput(options: GoodputPlanOptions): GoodputPlan {
+  const profile = findReliability(options.reliability ?? reliabilityProfiles()[0]!.id);
+  const bytes = options.model === undefined ? null : STATE_BYTES_PER_PARAMETER * parameterCounts(options.model).total;
+  const storage = options.storage === undefined ? null : expectFinite('storage', options.storage, { above: 0 });
+  const write = options.write ?? (bytes === null || storage === null ? 60 : bytes / storage);
+  const { restart = 600, repair = 86_400, replicas = 100, resize = 1, slowShare = 0, slowdown = 1 } = options;
+  const plans = options.chips.map((chips): GoodputRow => {
+    const mtbf = jobMtbf(profile, expectInteger('goodput', chips, 1, 1e9));
+    const job = { mtbf, write, restart };
+    const interval = options.interval ?? bestInterval(job);
+    const simulated = simulateGoodput(job, { interval, seed: options.seed ?? 1 });
+    return {
+      chips,
+      mtbfMin: mtbf / 60,
+      checkpointS: write,
+      restartS: restart,
+      intervalS: interval,
+      goodput: goodput(job, interval),
+      goodputMonteCarlo: simulated.goodput,
+      standardError: simulated.standardError,
+      stragglerFactor: stragglerFactor(chips, slowShare, slowdown),
+      spareUnits: sparesFor(mtbf, repair, 0.01),
+      // A spare takes the place of what failed: the replica is away for a restart, not for the repair.
+      goodputElastic: elasticGoodput({ mtbf, replicas, repair: restart, resize }),
+      mtbfByComponent: componentMtbf(profile, chips).map(({ name, mtbf: own, share }) => ({
+        name,
+        mtbfMin: own / 60,
+        sharePct: 100 * share,
+      })),
+    };
+  });
+  return {
+    schemaVersion: 1,
+    reliability: profile.name,
+    note: 'No failure rate of Trainium is public: the rates were observed on GPUs.',
+    checkpointBytes: bytes,
+    plans,
+  };
+}

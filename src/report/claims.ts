@@ -1,0 +1,107 @@
+/** The text of the claims: a table, one claim in full, and the page of the documentation. */
+import type { ClaimRow, Sensitivity } from '../validation/claims/claims.ts';
+import { significant } from './numbers.ts';
+import { table } from './table.ts';
+
+const RELATIONS = { equals: '', 'at-least': '>= ', 'at-most': '<= ' } as const;
+
+function claimedText({ claimed, relation }: ClaimRow): string {
+  return claimed === null || relation === null ? '' : `${RELATIONS[relation]}${significant(claimed)}`;
+}
+
+function computedText({ computed, unit }: ClaimRow): string {
+  return computed === null ? '' : `${significant(computed)} ${unit ?? ''}`.trim();
+}
+
+function verdict({ agrees, kind }: ClaimRow): string {
+  if (kind === 'CHK') return 'shown';
+  return agrees === null ? 'no figure' : agrees ? 'agrees' : 'DISAGREES';
+}
+
+function short(text: string, length: number): string {
+  return text.length <= length ? text : `${text.slice(0, length - 3)}...`;
+}
+
+function sensitivityText(sensitivity: readonly Sensitivity[]): string {
+  return sensitivity.map(({ input, elasticity }) => `${input} ${significant(elasticity)}`).join(', ');
+}
+
+/** A table; in full where `isFull` is set. */
+export function claimsReport(claims: readonly ClaimRow[], isFull: boolean): string {
+  if (isFull) return claims.map(inFull).join('\n');
+  const count = (test: (row: ClaimRow) => boolean) => claims.filter(test).length;
+  const summary = `${count(({ agrees }) => agrees === true)} agree, ${count(({ agrees }) => agrees === false)} disagree, ${count(({ kind, agrees }) => kind === 'CALC' && agrees === null)} have no figure to agree with, ${count(({ kind }) => kind === 'CHK')} are features. More on one: trnsim claims --id 22\n`;
+  const rows = table(claims, [
+    { title: 'id', value: ({ id }) => id, align: 'right' },
+    { title: 'claim', value: ({ quote }) => short(quote, 60) },
+    { title: 'claimed', value: claimedText, align: 'right' },
+    { title: 'computed', value: computedText, align: 'right' },
+    { title: '', value: verdict },
+    { title: 'definition', value: ({ definition, kind, command }) => short(kind === 'CHK' ? command : definition, 90) },
+  ]);
+  return `${rows}\n${summary}`;
+}
+
+function inFull(row: ClaimRow): string {
+  const details = Object.entries(row.details).map(([name, value]) => [name, text(value)] as const);
+  const lines = [
+    ['claim', `"${row.quote}"`],
+    ['definition', row.definition],
+    ['claimed', claimedText(row) || 'no figure'],
+    ['computed', computedText(row) || 'nothing to count'],
+    ['verdict', verdict(row)],
+    ['note', row.explanation || '-'],
+    ['command', row.command],
+    ...row.sensitivity.map(({ input, elasticity }) => [`d ln / d ln ${input}`, significant(elasticity)] as const),
+    ...details,
+  ] as const;
+  return table(lines, [
+    { title: '', value: ([name]) => name },
+    { title: `claim ${row.id}`, value: ([, value]) => value },
+  ]);
+}
+
+function text(value: number | string): string {
+  return typeof value === 'number' ? significant(value) : value;
+}
+
+/** A page for the documentation: one section a claim that is computed, a table of the features. */
+export function claimsMarkdown(claims: readonly ClaimRow[]): string {
+  const calculated = claims.filter(({ kind }) => kind === 'CALC');
+  const cells = (parts: readonly string[]) => `| ${parts.map((part) => part.replaceAll('|', '\\|')).join(' | ')} |\n`;
+  const head = (titles: readonly string[]) => cells(titles) + cells(titles.map(() => '---'));
+  const overview = calculated.map((row) =>
+    cells([row.id, row.quote, claimedText(row), computedText(row), verdict(row)]),
+  );
+  const sections = calculated.map((row) => {
+    const details = Object.entries(row.details).map(([name, value]) => `${name} ${text(value)}`);
+    return [
+      `### ${row.id}: ${computedText(row)}\n`,
+      `> ${row.quote}\n`,
+      `${row.definition}.${row.explanation === '' ? '' : ` ${row.explanation}`}\n`,
+      details.length > 0 && `- also: ${details.join('; ')}`,
+      row.sensitivity.length > 0 && `- sensitive to (d ln / d ln): ${sensitivityText(row.sensitivity)}`,
+    ]
+      .filter((part) => part !== false)
+      .join('\n');
+  });
+  const features = claims
+    .filter(({ kind }) => kind === 'CHK')
+    .map((row) => cells([row.id, row.quote, row.definition, `\`${row.command}\``]));
+  return `# The public claims about Trainium, computed
+
+Printed by \`trnsim claims --markdown > docs/claims.md\`; a test holds this page to what the code computes. The statements are
+quoted from the press and from AWS, by number. A figure agrees if the one computed rounds to it, or is on the right side of it.
+Nothing computed is stored: change a datum in \`data/\` and the row changes.
+
+## Overview
+
+${head(['id', 'claim', 'claimed', 'computed', ''])}${overview.join('')}
+## One by one
+
+${sections.join('\n\n')}
+
+## Features
+
+${head(['id', 'claim', 'what has to run', 'command'])}${features.join('')}`;
+}

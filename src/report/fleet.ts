@@ -1,0 +1,132 @@
+/** The text of a fleet: one column for each plan, every figure with its source below; the goodput table. */
+import type { FleetPlan, FleetPlanResult } from '../economics/plan-fleet.ts';
+import type { GoodputPlan } from '../economics/plan-goodput.ts';
+import type { Ramp } from '../economics/ramp.ts';
+import { significant } from './numbers.ts';
+import { table } from './table.ts';
+
+type Line = readonly [name: string, value: (plan: FleetPlan) => string];
+
+function known(value: number | null, unit: string): string {
+  return value === null ? 'unknown' : `${large(value)} ${unit}`.trim();
+}
+
+/** Whole numbers in full up to 10^15, so that a count of chips can be read; others by their digits. */
+function large(value: number): string {
+  if (Number.isInteger(value) && Math.abs(value) < 1e15) return String(value).replace(/\B(?=(\d{3})+$)/g, ' ');
+  return significant(value);
+}
+
+const LINES: readonly Line[] = [
+  ['chips', ({ chips }) => large(chips)],
+  ['systems', ({ systems, wholeSystems }) => `${large(wholeSystems)} whole (${significant(systems)})`],
+  ['BF16', ({ computeEFLOPS }) => known(computeEFLOPS.bf16 ?? null, 'EFLOPS')],
+  ['FP8', ({ computeEFLOPS }) => known(computeEFLOPS.fp8 ?? computeEFLOPS.mxfp8 ?? null, 'EFLOPS')],
+  ['HBM', ({ hbmPBps, hbmPB }) => `${known(hbmPBps, 'PB/s')}, ${known(hbmPB, 'PB')}`],
+  ['power of the machines', ({ itPowerMW }) => known(itPowerMW, 'MW')],
+  [
+    'power with the building',
+    ({ buildingPowerMW, pue }) => `${known(buildingPowerMW, 'MW')}${pue === null ? '' : ` (PUE ${pue})`}`,
+  ],
+  [
+    'cost',
+    ({ usdPerHour, breakEvenUsdPerHour }) =>
+      usdPerHour === null && breakEvenUsdPerHour !== null
+        ? `no public price; as dear as Trainium2 per FP8 PFLOP: ${large(Math.round(breakEvenUsdPerHour))} $/h`
+        : known(usdPerHour, '$/h'),
+  ],
+  ['electricity', ({ energyUsdPerHour }) => known(energyUsdPerHour, '$/h')],
+  ['cost of compute', ({ usdPerPflopHour }) => known(usdPerPflopHour, '$ per BF16 PFLOP-hour')],
+  ['tokens', ({ tokensPerS }) => known(tokensPerS, 'tokens/s')],
+  [
+    'tokens for energy',
+    ({ tokensPerJ, tokensPerMWh }) => `${known(tokensPerJ, 'tokens/J')}, ${known(tokensPerMWh, 'per MWh')}`,
+  ],
+  ['cost of tokens', ({ costPerMTokUsd }) => known(costPerMTokUsd, '$ per million')],
+  [
+    'each model',
+    ({ serving }) =>
+      serving
+        .map(
+          ({ model, tp, dp, ep, batch, groups, tpotNs }) =>
+            `${model}: ${groups} x (tp ${tp}, dp ${dp}, ep ${ep}, batch ${batch}), ${significant(tpotNs / 1e6)} ms a token`,
+        )
+        .join('; ') || '-',
+  ],
+  [
+    'carbon',
+    ({ carbonKgPerHour }) =>
+      carbonKgPerHour === null ? 'give --carbon-intensity' : `${significant(carbonKgPerHour)} kg/h`,
+  ],
+  [
+    'water',
+    ({ waterLPerHour }) => (waterLPerHour === null ? 'give --water-intensity' : `${significant(waterLPerHour)} L/h`),
+  ],
+  [
+    'scale-out network',
+    ({ network }) =>
+      network === null
+        ? '-'
+        : `${network.tiers} tiers, ${large(network.switches)} switches, bisection ${significant(network.bisectionTBps)} TB/s`,
+  ],
+];
+
+/** Report of a fleet plan. */
+export function fleetReport({ plans, total, mix }: FleetPlanResult): string {
+  const isShared = plans.some(({ share }) => share !== null);
+  const rows = LINES.map(([name, value]) => [name, ...plans.map(value)]);
+  const columns = [
+    { title: '', value: (row: readonly string[]) => row[0]! },
+    ...plans.map(({ system, share }, i) => ({
+      title: isShared ? `${system} (${significant(100 * (share ?? 0))} %)` : system,
+      value: (row: readonly string[]) => row[i + 1]!,
+    })),
+  ];
+  const sources = plans.flatMap(({ system, powerSource, priceReason, throughputReason }) => [
+    `${system}: power from ${powerSource}`,
+    `${system}: price from ${priceReason}`,
+    `${system}: tokens from ${throughputReason}`,
+  ]);
+  const sum =
+    total === null
+      ? ''
+      : `\ntogether: ${known(total.chips, 'chips')}, ${known(total.buildingPowerMW, 'MW')}, ${known(total.usdPerHour, '$/h')}, ${known(total.tokensPerS, 'tokens/s')}\n`;
+  const mixed = (mix ?? []).map(
+    ({ name, mix: parts, usdPerHour, hhi }) =>
+      `${name}: ${parts.map((part) => `${part.name} ${significant(100 * part.share)} %`).join(', ')}; ${significant(usdPerHour)} $/h, concentration (HHI) ${significant(hhi)}\n`,
+  );
+  return `${table(rows, columns)}${sum}${mixed.length > 0 ? '\n' : ''}${mixed.join('')}\n${sources.join('\n')}\n`;
+}
+
+/** Report of a goodput plan. */
+export function goodputReport({ reliability, note, plans }: GoodputPlan): string {
+  const rows = table(plans, [
+    { title: 'chips', value: ({ chips }) => large(chips), align: 'right' },
+    { title: 'MTBF min', value: ({ mtbfMin }) => mtbfMin.toFixed(2), align: 'right' },
+    { title: 'checkpoint s', value: ({ checkpointS }) => significant(checkpointS), align: 'right' },
+    { title: 'restart s', value: ({ restartS }) => significant(restartS), align: 'right' },
+    { title: 'interval s', value: ({ intervalS }) => significant(intervalS), align: 'right' },
+    { title: 'goodput', value: ({ goodput }) => goodput.toFixed(3), align: 'right' },
+    {
+      title: 'Monte Carlo',
+      value: ({ goodputMonteCarlo, standardError }) => `${goodputMonteCarlo.toFixed(3)} +- ${standardError.toFixed(4)}`,
+      align: 'right',
+    },
+    { title: 'elastic', value: ({ goodputElastic }) => goodputElastic.toFixed(3), align: 'right' },
+    { title: 'spares', value: ({ spareUnits }) => large(spareUnits), align: 'right' },
+    { title: 'straggler x', value: ({ stragglerFactor }) => significant(stragglerFactor), align: 'right' },
+  ]);
+  const components = table(plans[0]?.mtbfByComponent ?? [], [
+    { title: 'stops the job', value: ({ name }) => name },
+    { title: 'share', value: ({ sharePct }) => `${sharePct.toFixed(1)} %`, align: 'right' },
+    { title: `MTBF min, ${plans[0]?.chips ?? 0} chips`, value: ({ mtbfMin }) => significant(mtbfMin), align: 'right' },
+  ]);
+  return `${rows}\n${components}\nrates: ${reliability}. ${note}\n`;
+}
+
+/** One line of a ramp: how long it takes. */
+export function rampReport({ systems, weeks, systemHours }: Ramp): string {
+  const end = weeks === null ? `never: ${large(systems.at(-1)!)} systems at most` : `in ${weeks} weeks`;
+  const quarters = systems.filter((_, week) => week % 13 === 0).map(large);
+  return `\nramp: the target is reached ${end}; ${significant(systemHours)} system-hours until then; by quarter: ${quarters.join(', ')}\n`;
+}

@@ -1,0 +1,143 @@
+/**
+ * The public claims, each computed from this package's data beside the figure claimed, with what it is sensitive to.
+ *
+ *     sensitivity to an input = d ln(computed) / d ln(input), from doubling that input (1: in proportion)
+ *
+ * Nothing that is computed is stored: the same function runs on changed data. Statements of kind CHK are features; their row
+ * names the command that shows them.
+ */
+import { log } from '../../base/math.ts';
+import { capacityClaims } from './capacity.ts';
+import { type Claim, type ClaimModel, publicClaims, type Relation, type Scenario } from './claim.ts';
+import { featureDefinition } from './features.ts';
+import { moneyClaims } from './money.ts';
+import { networkClaims } from './networks.ts';
+import { performanceClaims } from './performance.ts';
+import { servingClaims } from './serving.ts';
+import { type Change, createWorld } from './world.ts';
+
+export interface Sensitivity {
+  readonly input: string;
+  /** Relative change of the figure / relative change of the input. */
+  readonly elasticity: number;
+}
+
+export interface ClaimRow {
+  readonly id: string;
+  readonly seed: number;
+  readonly kind: 'CALC' | 'CHK';
+  readonly quote: string;
+  /** The figure in the statement; null where it has none. */
+  readonly claimed: number | null;
+  readonly relation: Relation | null;
+  /** Null for a feature. */
+  readonly computed: number | null;
+  readonly unit: string | null;
+  readonly definition: string;
+  /** Null where there is no figure to agree with. */
+  readonly agrees: boolean | null;
+  readonly explanation: string;
+  readonly sensitivity: readonly Sensitivity[];
+  readonly details: Readonly<Record<string, number | string>>;
+  readonly command: string;
+}
+
+const MODELS: readonly ClaimModel[] = [
+  ...capacityClaims,
+  ...performanceClaims,
+  ...networkClaims,
+  ...moneyClaims,
+  ...servingClaims,
+];
+/** Doubling keeps counts whole. */
+const STEP = 2;
+
+function scenarioWith(scenario: Scenario, changes: readonly Change[]): Scenario {
+  const changed = { ...scenario };
+  for (const { datum, factor } of changes) {
+    const [kind, name = ''] = datum.split('/');
+    if (kind === 'scenario' && name in changed) changed[name]! *= factor;
+  }
+  return changed;
+}
+
+function calculated(claim: Claim, model: ClaimModel, changes: readonly Change[], withSensitivity: boolean): ClaimRow {
+  const figure = (more: readonly Change[]) => {
+    const all = [...changes, ...more];
+    return model.compute(
+      createWorld(all.filter(({ datum }) => !datum.startsWith('scenario/'))),
+      scenarioWith(claim.scenario, all),
+    );
+  };
+  const { value, details, note = '' } = figure([]);
+  const { claimed } = claim;
+  const sensitivity = (withSensitivity ? model.inputs : []).map((input): Sensitivity => {
+    const moved = figure([{ datum: input, factor: STEP }]).value;
+    return {
+      input,
+      elasticity: value !== 0 && moved / value > 0 ? log(moved / value) / log(STEP) : (moved - value) / (STEP - 1),
+    };
+  });
+  return {
+    ...head(claim),
+    computed: value,
+    unit: model.unit,
+    definition: model.definition,
+    agrees: claimed === null ? null : agrees(value, claimed),
+    explanation: note,
+    sensitivity,
+    details,
+    command: `trnsim claims --id ${claim.id}`,
+  };
+}
+
+function head({ id, seed, kind, quote, claimed }: Claim) {
+  return { id, seed, kind, quote, claimed: claimed?.value ?? null, relation: claimed?.relation ?? null };
+}
+
+function agrees(computed: number, { value, relation, within = 0 }: NonNullable<Claim['claimed']>): boolean {
+  if (relation === 'equals') return Math.abs(computed - value) <= within;
+  return relation === 'at-least' ? computed >= value : computed <= value;
+}
+
+function feature(claim: Claim): ClaimRow {
+  const { definition, count, unit, note } = featureDefinition(claim.id);
+  return {
+    ...head(claim),
+    computed: count,
+    unit,
+    definition,
+    agrees: null,
+    explanation: note,
+    sensitivity: [],
+    details: {},
+    command: claim.command ?? '',
+  };
+}
+
+export interface ClaimOptions {
+  /** Data to change first, as in `World`: to see what a figure rests on. */
+  readonly changes?: readonly Change[];
+  /** Only this claim. */
+  readonly id?: string;
+  /** Leave the sensitivities out: they cost one computation for each input. */
+  readonly withSensitivity?: boolean;
+}
+
+/** @throws RangeError for an id that no claim has, or a changed datum that is no number of the data */
+export function evaluateClaims(options: ClaimOptions = {}): ClaimRow[] {
+  const { changes = [], id, withSensitivity = true } = options;
+  const claims = publicClaims().filter((claim) => id === undefined || claim.id === id);
+  if (claims.length === 0) {
+    throw new RangeError(
+      `"id" expected one of ${publicClaims()
+        .map((c) => c.id)
+        .join(', ')}, got ${JSON.stringify(id)}`,
+    );
+  }
+  return claims.map((claim) => {
+    if (claim.kind === 'CHK') return feature(claim);
+    const model = MODELS.find(({ ids }) => ids.includes(claim.id))!;
+    return calculated(claim, model, changes, withSensitivity);
+  });
+}

@@ -1,0 +1,84 @@
+/**
+ * Claims that are features: what has to run, and what of it can be counted in the catalogue. The command of the row shows it.
+ */
+
+import { collectiveAlgorithms, collectivesOf } from '../../collectives/algorithms/registry.ts';
+import { chips, systems } from '../../hardware/catalog.ts';
+import { models } from '../../models/presets.ts';
+
+interface Feature {
+  readonly definition: string;
+  /** Null where there is nothing to count. */
+  readonly count: number | null;
+  readonly unit: string | null;
+  readonly note: string;
+}
+
+type Counted = { readonly unit: string; readonly of: () => number } | undefined;
+type Entry = readonly [definition: string, counted?: Counted, note?: string];
+
+const AWS = ['inf1', 'inf2', 'trn1', 'trn2', 'trn3', 'trn4'];
+const generations = { unit: 'chips', of: () => chips().filter(({ id }) => AWS.includes(id)).length };
+const ultraServers = {
+  unit: 'UltraServers',
+  of: () => systems().filter(({ id }) => id.includes('ultraserver')).length,
+};
+const instances = { unit: 'systems', of: () => systems().filter(({ chip }) => chip.cores !== null).length };
+const gpuSystems = {
+  unit: 'systems',
+  of: () => systems().filter(({ vendor, chip }) => vendor !== '' && chip.cores === null).length,
+};
+const amd = { unit: 'chips', of: () => chips().filter(({ id }) => id.startsWith('mi')).length };
+const presets = { unit: 'models', of: () => models().length };
+
+const FEATURES: Readonly<Record<string, Entry>> = {
+  '1': ['every AWS chip generation is in the catalogue, each number with its source', generations],
+  '6': ['engines, memories and links of a NeuronCore as documented, peak rates that sum to the chip', instances],
+  '11': ['predictions beside every published measurement, errors printed'],
+  '17': ['time and MFU of a training step under data, tensor, pipeline and expert parallelism'],
+  '18': ['GPU systems run the same models', gpuSystems],
+  '21': [
+    'naming',
+    undefined,
+    'The Neuron documentation calls Trainium3 the fourth generation of ML chip, the press the third Trainium.',
+  ],
+  '25': ['UltraServers of 64 and 144 chips', ultraServers],
+  '32': ['AMD chips run the same operators', amd],
+  '45': ['instances of the P and Trn families', instances],
+  '46': ['training and inference on one chip description'],
+  '50': ['checkpoints are written at the bandwidth of a storage, EFA joins the systems'],
+  '56': ['the same request gives the same bytes from the kernels whichever machine is described'],
+  '60': ['every model preset is placed on Trainium2 and Trainium3, or the answer says what does not fit', presets],
+  '62': ['fleets of several kinds of machines'],
+  '82': ['sessions of many calls with a growing shared prefix are served from the prefix cache'],
+  '88': ['training, prefill and decode on one chip description'],
+  '91': ['several models share one fleet'],
+  '96': ['launch date', undefined, 'General availability 2 December 2025.'],
+  '101': ['Inferentia chips are in the catalogue', generations],
+  '102': ['one program for every machine: only the name of the system changes'],
+  '103': [
+    'a layer of a PyTorch model runs from its Hugging Face configuration',
+    presets,
+    'PyTorch itself is not executed.',
+  ],
+  '104': ['one string of a command is the only difference between two machines'],
+  '108': [
+    'engines, memories, links and collectives are exercised with real data',
+    { unit: 'collectives', of: () => new Set(collectiveAlgorithms().flatMap(collectivesOf)).size },
+  ],
+  '111': ['a timeline of every engine and link for a trace viewer'],
+  '112': ['a Trainium3 sled has 4 chips; an UltraServer runs on without a drained one'],
+  '113': [
+    'sleds of each generation as far as they are published',
+    undefined,
+    'The tray layout of Trainium2 is not public.',
+  ],
+};
+
+/** @throws RangeError for an id without an entry: a mistake in the data */
+export function featureDefinition(id: string): Feature {
+  const entry = FEATURES[id];
+  if (entry === undefined) throw new RangeError(`"id" expected a feature, got ${id}`);
+  const [definition, counted, note = ''] = entry;
+  return { definition, count: counted?.of() ?? null, unit: counted?.unit ?? null, note };
+}

@@ -1,0 +1,138 @@
+/**
+ * Claims of cost: dollars for compute and for memory bandwidth at list prices, at equal efficiency, and how cost grows with
+ * models. Prices: the newest capacity blocks in September 2026 (see `PRICES_AT`).
+ */
+
+import { log } from '../../base/math.ts';
+import { breakEvenPrice, type CostMetric, costRow, saving, trainingRun, unitCost } from '../../economics/costs.ts';
+import { chipPower } from '../../economics/power.ts';
+import { chipPrice } from '../../economics/prices.ts';
+import { PRICES_AT } from './capacity.ts';
+import { type ClaimModel, given } from './claim.ts';
+import type { World } from './world.ts';
+
+const TRN2 = 'trn2.48xlarge';
+
+function cost(world: World, id: string, metric: CostMetric, basis: 'capacity-block' | 'on-demand' = 'capacity-block') {
+  const system = world.system(id);
+  const price = chipPrice(system, { ...PRICES_AT, basis }, world.prices)!;
+  return unitCost(system.chip, price.usdPerChipHour, metric)!;
+}
+
+function savingPct(world: World, reference: string, metric: CostMetric, basis?: 'on-demand'): number {
+  return 100 * saving(cost(world, TRN2, metric), cost(world, reference, metric, basis));
+}
+
+const cheaper: ClaimModel = {
+  ids: ['49'],
+  unit: '%',
+  definition: 'saving of Trainium2 over H100 (p5.48xlarge) in $ per dense BF16 PFLOP-hour, capacity blocks of both',
+  inputs: [
+    'prices/trn2.48xlarge/capacity-block',
+    'prices/p5.48xlarge/capacity-block',
+    'chips/trn2/peak.bf16',
+    'chips/h100-sxm/peak.bf16',
+  ],
+  compute: (world) => ({
+    value: savingPct(world, 'p5.48xlarge', 'bf16'),
+    details: {
+      trn2UsdPerPflopHour: cost(world, TRN2, 'bf16'),
+      h100UsdPerPflopHour: cost(world, 'p5.48xlarge', 'bf16'),
+      fp8Pct: savingPct(world, 'p5.48xlarge', 'fp8'),
+      bandwidthPct: savingPct(world, 'p5.48xlarge', 'bandwidth'),
+      onDemandBf16Pct: savingPct(world, 'p5.48xlarge', 'bf16', 'on-demand'),
+    },
+    note: 'At equal MFU. Measured serving can invert it: one team paid 7-8 times more a token on Trainium2 than on p5en.',
+  }),
+};
+
+const PLATFORMS = ['p5.48xlarge', 'p5en.48xlarge', 'p5e.48xlarge', 'p6-b200.48xlarge', 'u-p6e-gb200x72'];
+
+const half: ClaimModel = {
+  ids: ['95'],
+  unit: '%',
+  definition: 'saving of Trainium2 over H200 (p5en.48xlarge) in $ per dense FP8 PFLOP-hour, capacity blocks of both',
+  inputs: [
+    'prices/trn2.48xlarge/capacity-block',
+    'prices/p5en.48xlarge/capacity-block',
+    'chips/trn2/peak.fp8',
+    'chips/h200-sxm/peak.fp8',
+  ],
+  compute: (world) => {
+    const others = PLATFORMS.flatMap((id) =>
+      (['bf16', 'fp8', 'bandwidth'] as const).map((metric) => [`${id} ${metric} Pct`, savingPct(world, id, metric)]),
+    );
+    const trn3 = world.chip('trn3');
+    const breakEven = PLATFORMS.map((id) => {
+      const { chip } = world.system(id);
+      const { usdPerChipHour } = chipPrice(world.system(id), PRICES_AT, world.prices)!;
+      return [
+        `trn3 break-even at -50 % of ${id} UsdPerChipHour`,
+        breakEvenPrice(trn3, { chip, usdPerChipHour }, 'fp8', 0.5)!,
+      ];
+    });
+    return {
+      value: savingPct(world, 'p5en.48xlarge', 'fp8'),
+      details: Object.fromEntries([...others, ...breakEven]),
+      note: 'Holds against H200 capacity blocks, and against H100 on demand. No price of Trainium3 is public: the break-even prices say what it may cost.',
+    };
+  },
+};
+
+const perPower: ClaimModel = {
+  ids: ['98'],
+  unit: 'TFLOPS/W',
+  definition: 'dense BF16 peak of Trainium2 / all-in power of a chip in the UltraServer',
+  inputs: ['chips/trn2/peak.bf16', 'systems/trn2-ultraserver/power'],
+  compute: (world) => {
+    const platforms = [
+      ['trn2-ultraserver', chipPrice(world.system('trn2-ultraserver'), PRICES_AT, world.prices)],
+      ['trn3-ultraserver-gen2', null],
+      ['u-p6e-gb200x72', chipPrice(world.system('u-p6e-gb200x72'), PRICES_AT, world.prices)],
+    ] as const;
+    const details = platforms.flatMap(([id, price]) => {
+      const system = world.system(id);
+      const watts = chipPower(system, { site: world.site }).system;
+      const perWatt = (rate: number) => rate / watts / 1e12;
+      const costs = price === null ? null : costRow(system, price);
+      return [
+        [`${id} bf16TFLOPSPerW`, perWatt(system.chip.peak.bf16!)],
+        [`${id} fp8TFLOPSPerW`, perWatt(system.chip.peak.fp8!)],
+        [`${id} usdPerHourPerKw`, price === null ? 'unknown: no public price' : (1e3 * price.usdPerChipHour) / watts],
+        [`${id} usdPerBf16PflopHour`, costs?.bf16 ?? 'unknown: no public price'],
+      ] as const;
+    });
+    return { value: details[0]![1] as number, details: Object.fromEntries(details) };
+  },
+};
+
+const growth: ClaimModel = {
+  ids: ['75'],
+  unit: 'exponent',
+  definition:
+    'd ln(cost) / d ln(parameters) of training with a fixed number of tokens for each parameter, from 1B to 1T',
+  inputs: ['models/megatron-1t/hidden'],
+  compute: (world, scenario) => {
+    const price = chipPrice(world.system(TRN2), PRICES_AT, world.prices)!;
+    const presets = ['qwen3-1.7b', 'llama-3.1-8b', 'llama-3.1-70b', 'llama-3.1-405b', 'megatron-1t'];
+    const costs = presets.map((id) => {
+      const model = world.model(id);
+      const run = (tokens: number) =>
+        trainingRun(model, tokens, world.chip('trn2'), 1, { mfu: given(scenario, 'mfu') })!;
+      const parameters = run(1).flops / 6;
+      return {
+        id,
+        parameters,
+        usd: run(parameters * given(scenario, 'tokensPerParameter')).chipHours * price.usdPerChipHour,
+      };
+    });
+    const [first, last] = [costs[0]!, costs.at(-1)!];
+    return {
+      value: log(last.usd / first.usd) / log(last.parameters / first.parameters),
+      details: Object.fromEntries(costs.map(({ id, usd }) => [`${id} Usd`, usd])),
+      note: 'Twice the parameters cost four times as much: cost grows as the square.',
+    };
+  },
+};
+
+export const moneyClaims: readonly ClaimModel[] = [cheaper, half, perPower, growth];

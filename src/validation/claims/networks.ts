@@ -1,0 +1,84 @@
+/**
+ * Claims of networks: the torus of the Trn2 UltraServer against the switches of Trn3, and a larger scale-up domain against
+ * the same chips joined by the scale-out network.
+ */
+import { CollectiveModel } from '../../collectives/collective-clock.ts';
+import { fabricMetrics } from '../../fabric/metrics.ts';
+import { appendRoute, longestRoute } from '../../fabric/routes.ts';
+import { buildTopology, type Topology } from '../../fabric/topology.ts';
+import type { SystemSpec } from '../../hardware/spec.ts';
+import { createCluster, onChipLink } from '../../machine/cluster.ts';
+import { type ClaimModel, given } from './claim.ts';
+
+const TRN2 = 'trn2-ultraserver';
+const GEN2 = 'trn3-ultraserver-gen2';
+
+function topologyOf(system: SystemSpec): Topology {
+  return buildTopology(system.fabric!, system.chips, onChipLink(system));
+}
+
+/** Mean over all pairs of chips of the latency of their route, in microseconds. */
+function meanLatencyUs(topology: Topology): number {
+  const { chips, latency } = topology;
+  const path = new Int32Array(longestRoute(topology));
+  let sum = 0;
+  for (let from = 0; from < chips; from++) {
+    for (let to = 0; to < chips; to++) {
+      if (from === to) continue;
+      const end = appendRoute(topology, from, to, path, 0);
+      for (let i = 0; i < end; i++) sum += latency[path[i]!]!;
+    }
+  }
+  return (1e6 * sum) / (chips * (chips - 1));
+}
+
+const switches: ClaimModel = {
+  ids: ['97'],
+  unit: 'x',
+  definition:
+    'uniform all-to-all per chip, Trn3 Gen2 UltraServer (144, switched) / Trn2 UltraServer (64, 4x4x4 torus), as routed',
+  inputs: [`systems/${GEN2}/fabric.levels.2.bandwidth`, `systems/${TRN2}/fabric.dimensions.2.bandwidth`],
+  compute: (world) => {
+    const [torus, switched] = [topologyOf(world.system(TRN2)), topologyOf(world.system(GEN2))];
+    const [old, new_] = [fabricMetrics(torus), fabricMetrics(switched)];
+    return {
+      value: new_.allToAll! / old.allToAll!,
+      details: {
+        torusMeanHops: old.meanHops,
+        torusMaxHops: old.diameter,
+        torusBisectionTBps: old.bisection! / 1e12,
+        torusAllToAllGBps: old.allToAll! / 1e9,
+        torusMeanLatencyUs: meanLatencyUs(torus),
+        switchedMaxLinks: new_.diameter,
+        switchedAllToAllGBps: new_.allToAll! / 1e9,
+        switchedMeanLatencyUs: meanLatencyUs(switched),
+      },
+      note: 'No latency of a Neuron switch is public: a traversal counts as much as a NeuronLink hop, 1.5 us.',
+    };
+  },
+};
+
+const domain: ClaimModel = {
+  ids: ['35'],
+  unit: 'x',
+  definition:
+    'all-to-all of DeepSeek-V3 tokens over 64 Trainium2 chips: four instances over EFA / one UltraServer, both by the formula clock',
+  inputs: ['scenario/tokens'],
+  compute: (world, scenario) => {
+    const model = world.model('deepseek-v3');
+    const mlp = model.kinds.map((kind) => kind.mlp).find((candidate) => candidate.kind === 'moe')!;
+    const bytes = given(scenario, 'tokens') * mlp.topK * model.hidden;
+    const time = (id: string, nodes: number) => {
+      const clock = new CollectiveModel(createCluster(world.system(id), { nodes, rank: 'chip' }));
+      return clock.cost({ collective: 'all-to-all', bytes, group: { ranks: 64, stride: 1 } }).time;
+    };
+    const [inside, across] = [time(TRN2, 1), time('trn2.48xlarge', 4)];
+    return {
+      value: across / inside,
+      details: { bytesPerRank: bytes, ultraServerUs: 1e6 * inside, efaUs: 1e6 * across },
+      note: 'Each chip sends its tokens to the top-8 experts in FP8. The gain is that of bandwidth at this size; small messages gain from latency.',
+    };
+  },
+};
+
+export const networkClaims: readonly ClaimModel[] = [switches, domain];

@@ -1,0 +1,102 @@
+/**
+ * A measured training step as a plan of the step model.
+ *
+ * What a source leaves open is what its software does by default: sequence parallelism with tensor parallelism, optimizer
+ * states sharded over the replicas (ZeRO 1), the least recomputation that fits into memory. Megatron-LM before 2023 and the Neuron
+ * libraries reduce gradients after the last micro-batch; later software while the backward pass runs.
+ */
+import { expectInteger } from '../base/errors.ts';
+import { findSystem } from '../hardware/catalog.ts';
+import type { SystemSpec } from '../hardware/spec.ts';
+import { createCluster } from '../machine/cluster.ts';
+import { formatsOf } from '../models/formats.ts';
+import { modelFromFields } from '../models/from-fields.ts';
+import { parallelism } from '../models/shard.ts';
+import { emptyCost, type StepPlan, type TrainingSetup } from '../workloads/training/setup.ts';
+import { StepModel } from '../workloads/training/step-model.ts';
+import { formatOf } from './kernel.ts';
+import type { MeasuredSystem, TrainingCase, TrainingQuestion } from './measurement.ts';
+import type { Predict } from './predict.ts';
+
+const ZERO_STAGES = [0, 1, 2, 3] as const;
+
+/** A system of which each node uses a part of its chips, as a system of that part. */
+function usedPart(system: SystemSpec, { accelerators, nodes }: MeasuredSystem): SystemSpec {
+  const chips = Math.ceil(accelerators / nodes);
+  const { fabric } = system;
+  if (chips === system.chips || nodes === 1 || fabric?.type !== 'switched') return system;
+  const levels = fabric.levels.map((level) => ({ ...level, groupSize: Math.min(level.groupSize, chips) }));
+  return { ...system, chips, fabric: { ...fabric, levels } };
+}
+
+export function trainingPredictor({ system: measured, case: ran }: TrainingQuestion): Predict {
+  const setup = setupOf(measured, ran);
+  const [plan, all] = plansOf(setup, ran);
+  const capacity = memoryOf(setup);
+  const [cost, recomputed] = [emptyCost(), emptyCost()];
+  return (constants) => {
+    const model = new StepModel({ ...setup, constants });
+    model.evaluate(plan!, cost);
+    if (all === undefined || cost.memory.total <= capacity) return cost.step;
+    // As many layers as have to are recomputed: both times and memory are sums over layers.
+    model.evaluate(all, recomputed);
+    const saved = cost.memory.total - recomputed.memory.total;
+    const share = saved <= 0 ? 0 : Math.min(1, (cost.memory.total - capacity) / saved);
+    return cost.step + share * (recomputed.step - cost.step);
+  };
+}
+
+function memoryOf({ cluster }: Pick<TrainingSetup, 'cluster'>): number {
+  return (cluster.system.chip.memory.capacity ?? Infinity) / cluster.ranksPerChip;
+}
+
+export function setupOf(measured: MeasuredSystem, ran: TrainingCase): Omit<TrainingSetup, 'constants'> {
+  const system = usedPart(findSystem(measured.id), measured);
+  const cluster = createCluster(system, {
+    nodes: measured.nodes,
+    chips: measured.accelerators,
+    ...(ran.lnc === null ? {} : { lnc: ran.lnc }),
+  });
+  expectInteger('ranks', ran.tp * ran.pp * ran.dp * ran.cp, cluster.ranks, cluster.ranks);
+  const is16Bit = ran.optimizerDtype === 'bf16';
+  const isOld = /Megatron-LM \(20(19|20|21|22)\)/.test(ran.software);
+  const isModern = /NeMo/.test(ran.software);
+  const isNeuron = system.chip.cores !== null;
+  const model = modelFromFields(ran.model);
+  return {
+    model,
+    cluster,
+    seq: ran.seqLen,
+    globalBatch: ran.globalBatch,
+    formats: formatsOf(formatOf(ran.dtype), is16Bit ? { gradients: 'bf16' } : {}),
+    // FP32: master weight and two moments; BF16 with stochastic rounding: the moments alone.
+    stateBytes: is16Bit ? 4 : 12,
+    software: isNeuron ? 'compiler' : 'library',
+    overlap: { gradients: !isOld && !isNeuron, tensor: isModern, passes: isModern && ran.interleave > 1 && ran.ep > 1 },
+    flash: !isOld,
+    dropout: isOld,
+    expertSkew: 1,
+  };
+}
+
+/** The plan; where recomputation is not stated, plans with more and more of it. */
+export function plansOf(setup: Omit<TrainingSetup, 'constants'>, ran: TrainingCase): StepPlan[] {
+  const { tp, pp, dp, cp, ep, interleave } = ran;
+  const microBatches = Math.ceil(ran.globalBatch / (ran.microBatch * dp));
+  const shard = parallelism({ tp, cp, ep, ...(ran.sequenceParallel === null ? {} : { sp: ran.sequenceParallel }) });
+  const zero = ZERO_STAGES.find((stage) => stage === ran.zeroStage) ?? 1;
+  const recompute = ran.recompute === 'unknown' ? (['none', 'full'] as const) : [ran.recompute];
+  const schedule = interleave > 1 ? ('interleaved' as const) : ('1f1b' as const);
+  return recompute.map((how) => ({
+    ...shard,
+    pp,
+    dp,
+    zero,
+    schedule,
+    interleave,
+    microBatch: ran.microBatch,
+    microBatches,
+    recompute: setup.flash && how === 'selective' ? ('none' as const) : how,
+    placement: 'tp-cp-dp-pp' as const,
+  }));
+}
