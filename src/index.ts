@@ -348,8 +348,10 @@ export { significant } from './report/numbers.ts';
 export { pipelineSvg, pipelineText, pipelineTimeline } from './report/pipeline.ts';
 export { type PlanAnswer, planReport } from './report/plan.ts';
 export { runReport } from './report/run.ts';
+export { selfTestReport } from './report/selftest.ts';
 export { type Column, table } from './report/table.ts';
 export { planText, trainReport } from './report/train.ts';
+export { trainingRunReport } from './report/training-run.ts';
 export { validationReport } from './report/validate.ts';
 export { type CalibrateOptions, type Calibration, calibrate } from './validation/calibrate.ts';
 export { type ClaimOptions, type ClaimRow, evaluateClaims, type Sensitivity } from './validation/claims/claims.ts';
@@ -392,6 +394,7 @@ export {
   type Speculation,
 } from './workloads/inference/plan.ts';
 export { tokensPerStep } from './workloads/inference/speculation.ts';
+export { StepTable } from './workloads/inference/step-table.ts';
 export { StepClock, type StepTime } from './workloads/inference/steps.ts';
 export {
   type InferenceTables,
@@ -399,11 +402,17 @@ export {
   type MachineClocks,
   machineClocks,
 } from './workloads/inference/tables.ts';
+export { economics } from './workloads/economics.ts';
+export { type BitFlip, Executor } from './workloads/execution/executor.ts';
+export { ADAMW_DEFAULTS, type Optimizer } from './workloads/execution/optimizer.ts';
+export { openSession, type Session, type SessionOptions } from './workloads/execution/session.ts';
+export type { StepOptions } from './workloads/execution/transformer.ts';
 export {
   type KernelOptions,
   type KernelResult,
   OPERAND_FORMATS,
   parseOperandFormat,
+  profileKernel,
   runKernel,
 } from './workloads/kernel.ts';
 export { type PipelineWork, pipelineTime, pipelineWork } from './workloads/pipeline/closed-form.ts';
@@ -438,6 +447,12 @@ export {
   type RunResult,
   runLayer,
 } from './workloads/run.ts';
+export {
+  type SelfTestCheck,
+  type SelfTestOptions,
+  type SelfTestResult,
+  selfTest,
+} from './workloads/selftest/selftest.ts';
 export { type PlanOptions, stepPlan, type TrainingJobOptions, trainingSetup } from './workloads/training/options.ts';
 export { PLACEMENTS, type Placement } from './workloads/training/placement.ts';
 export {
@@ -449,3 +464,10 @@ export {
 } from './workloads/training/setup.ts';
 export { StepModel } from './workloads/training/step-model.ts';
 export { pipelineRun, type TrainingResult, trainStep } from './workloads/training/train.ts';
+  type FlipReport,
+  gradientBound,
+  runTraining,
+  type TrainingRun,
+  type TrainingRunOptions,
+  type TrainingRunResult,
+} from './workloads/training-run.ts';

@@ -8,7 +8,7 @@ import { Command, CommanderError } from 'commander';
 import { exitCodeOf, sentence } from './errors.ts';
 
 /** Verbs of the command line's contract that this version does not have. */
-const PLANNED = ['serve', 'selftest'];
+const PLANNED = ['serve'];
 
 function version(): string {
   const file = new URL('../../package.json', import.meta.url);
@@ -32,6 +32,7 @@ const VERBS: ReadonlyMap<string, () => Promise<AddCommand>> = new Map([
   ['train', async () => (await import('./commands/train.ts')).addTrainCommand],
   ['infer', async () => (await import('./commands/infer.ts')).addInferCommand],
   ['plan', async () => (await import('./commands/plan.ts')).addPlanCommand],
+  ['selftest', async () => (await import('./commands/selftest.ts')).addSelfTestCommand],
   ['claims', async () => (await import('./commands/claims.ts')).addClaimsCommand],
   ['replay', async () => (await import('./commands/replay.ts')).addReplayCommand],
 ]);

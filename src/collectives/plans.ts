@@ -107,7 +107,7 @@ export function shapePlans(
 ): PlanShape[] {
   if (group.ranks === 1) return [NOTHING];
   const { cluster } = wires;
-  const { nodes, perChip, inNode } = placeGroup(cluster, group);
+  const { nodes, perNode, perChip, inNode } = placeGroup(cluster, group);
   if (nodes === 1) {
     const places = placesOf(cluster, inNode);
     return candidatesFor(collective, inNode[0]!, perChip, cluster, library, wanted).map((candidate) =>
@@ -122,7 +122,8 @@ export function shapePlans(
   const flat = candidatesFor(collective, groups[0]!, perChip, cluster, library, wanted)
     .filter(({ algorithm }) => algorithm !== 'hierarchical')
     .map((candidate) => insideShape(candidate, [collective], [groups], wires));
-  return [...flat, ...hierarchies];
+  // Nodes of different sizes are not defined: only a group too large to be flat is taken as if its last node were full.
+  return group.ranks % perNode === 0 || flat.length === 0 ? [...flat, ...hierarchies] : flat;
 }
 
 /** The groups in one node of each kind, of the nodes in use. */

@@ -1,0 +1,43 @@
+/** `trnsim selftest`: the bring-up of a described machine. */
+import type { Command } from 'commander';
+import {
+  findSystem,
+  parseFault,
+  parseJson,
+  type SystemSpec,
+  selfTest,
+  selfTestReport,
+  systemFromJson,
+  toJson,
+} from '../../index.ts';
+import { isPath, readTextFile } from '../files.ts';
+
+interface SelfTestFlags {
+  readonly fault?: readonly string[];
+  readonly json?: boolean;
+}
+
+function loadSystem(system: string): SystemSpec {
+  return isPath(system) ? systemFromJson(parseJson(readTextFile(system), system), system) : findSystem(system);
+}
+
+function run(system: string, { fault = [], json = false }: SelfTestFlags): void {
+  const result = selfTest({ system: loadSystem(system), faults: fault.flatMap(parseFault) });
+  process.stdout.write(json ? toJson(result) : selfTestReport(result));
+  if (!result.ok) process.exitCode = 3;
+}
+
+export function addSelfTestCommand(program: Command): void {
+  program
+    .command('selftest')
+    .description('bring-up: engines, memories, links and collectives of a machine exercised with real data')
+    .argument('[system]', 'id of `trnsim systems`, or path of a JSON file', 'trn2.48xlarge')
+    .option(
+      '--fault <fault>',
+      'break something first: "chip3<->chip4", "chip 5 slow 0.8"',
+      (text, before: string[] = []) => [...before, text],
+    )
+    .option('--json', 'print one JSON document')
+    .addHelpText('after', '\nExample: trnsim selftest trn2-ultraserver --fault "chip3<->chip4 slow 0.5"')
+    .action(run);
+}
