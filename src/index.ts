@@ -115,7 +115,7 @@ export {
   capability,
   costRow,
   saving,
-  type TrainingRun,
+  type TrainingRun as CostedRun,
   trainingRun,
   unitCost,
 } from './economics/costs.ts';
@@ -347,6 +347,7 @@ export { kernelReport } from './report/kernel.ts';
 export { significant } from './report/numbers.ts';
 export { pipelineSvg, pipelineText, pipelineTimeline } from './report/pipeline.ts';
 export { type PlanAnswer, planReport } from './report/plan.ts';
+export { type InferencePlanAnswer, inferencePlanReport } from './report/plan-infer.ts';
 export { runReport } from './report/run.ts';
 export { selfTestReport } from './report/selftest.ts';
 export { type Column, table } from './report/table.ts';
@@ -375,6 +376,11 @@ export {
   type TimedCollective,
   timeCollective,
 } from './workloads/collective.ts';
+export { economics } from './workloads/economics.ts';
+export { type BitFlip, Executor } from './workloads/execution/executor.ts';
+export { ADAMW_DEFAULTS, type Optimizer } from './workloads/execution/optimizer.ts';
+export { openSession, type Session, type SessionOptions } from './workloads/execution/session.ts';
+export type { StepOptions } from './workloads/execution/transformer.ts';
 export type { StepBreakdown } from './workloads/inference/breakdown.ts';
 export {
   decodeStep,
@@ -393,6 +399,17 @@ export {
   planRanks,
   type Speculation,
 } from './workloads/inference/plan.ts';
+export {
+  type InferenceCut,
+  type InferenceLimits,
+  type InferenceObjective,
+  type InferenceRow,
+  InferenceSearch,
+  type InferenceSpace,
+  inferenceCuts,
+  inferenceFront,
+  rankInference,
+} from './workloads/inference/search.ts';
 export { tokensPerStep } from './workloads/inference/speculation.ts';
 export { StepTable } from './workloads/inference/step-table.ts';
 export { StepClock, type StepTime } from './workloads/inference/steps.ts';
@@ -402,11 +419,6 @@ export {
   type MachineClocks,
   machineClocks,
 } from './workloads/inference/tables.ts';
-export { economics } from './workloads/economics.ts';
-export { type BitFlip, Executor } from './workloads/execution/executor.ts';
-export { ADAMW_DEFAULTS, type Optimizer } from './workloads/execution/optimizer.ts';
-export { openSession, type Session, type SessionOptions } from './workloads/execution/session.ts';
-export type { StepOptions } from './workloads/execution/transformer.ts';
 export {
   type KernelOptions,
   type KernelResult,
