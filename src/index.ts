@@ -1,6 +1,7 @@
 /**
  * trnsim: a Trainium machine. Everything that the command line does is here, as functions on plain data.
  */
+
 export { ModelError, type ModelErrorCode } from './base/errors.ts';
 export { parseJson, toJson } from './base/json.ts';
 export * from './base/units.ts';
@@ -116,6 +117,7 @@ export {
   costRow,
   saving,
   type TrainingRun as CostedRun,
+  type TrainingRun as TrainingRunCost,
   trainingRun,
   unitCost,
 } from './economics/costs.ts';

@@ -19,32 +19,35 @@ export interface GradientError {
   readonly matrix: string;
 }
 
+/**
+ * Biases of a layer count as one vector: a key bias moves all scores of a query alike but for the rotation, so that its own
+ * gradient is what is left of large numbers that cancel.
+ */
 export function gradientError(executor: Executor, reference: Executor): GradientError {
   let worst: GradientError = { maxRelError: 0, matrix: '' };
   const references = reference.buckets();
   for (const [i, bucket] of executor.buckets().entries()) {
-    const expected = wholeMatrices(reference, references[i]!, 'gradients');
-    for (const [j, { name, values }] of wholeMatrices(executor, bucket, 'gradients').entries()) {
-      const error = relativeError(values, expected[j]!.values);
-      if (error === null) return { maxRelError: null, matrix: name };
-      if (error > worst.maxRelError!) worst = { maxRelError: error, matrix: name };
+    const expected = wholeMatrices(reference, references[i]!, 'gradients').map(({ values }) => values);
+    const matrices = wholeMatrices(executor, bucket, 'gradients');
+    const sizes = expected.map(largest);
+    const biases = Math.max(...sizes.map((size, j) => (matrices[j]!.isBias ? size : 0)));
+    for (const [j, { name, values, isBias }] of matrices.entries()) {
+      const error = largest(values.subarray(0, expected[j]!.length).map((value, k) => value - expected[j]![k]!));
+      if (!Number.isFinite(error)) return { maxRelError: null, matrix: name };
+      const size = isBias ? biases : sizes[j]!;
+      // A gradient of nothing but zeros has no relative error: any other number there is wrong altogether.
+      const relative = size === 0 ? Math.min(1, error) : error / size;
+      if (relative > worst.maxRelError!) worst = { maxRelError: relative, matrix: name };
     }
   }
   return worst;
 }
 
-/** max |y - reference| / max |reference| over the elements of the shorter: the longer ends in padding. */
-function relativeError(values: Float32Array, reference: Float32Array): number | null {
-  let error = 0;
-  let size = 0;
-  for (let i = 0; i < Math.min(values.length, reference.length); i++) {
-    const difference = Math.abs(values[i]! - reference[i]!);
-    if (!(difference < Infinity)) return null;
-    error = Math.max(error, difference);
-    size = Math.max(size, Math.abs(reference[i]!));
-  }
-  // A gradient of nothing but zeros has no relative error: any other number there is wrong altogether.
-  return size === 0 ? Math.min(1, error) : error / size;
+/** max |x|, NaN if there is one. */
+function largest(values: Float32Array): number {
+  let most = 0;
+  for (const value of values) most = Math.max(most, Math.abs(value));
+  return most;
 }
 
 export interface FiniteDifference {
