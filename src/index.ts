@@ -116,6 +116,7 @@ export {
   capability,
   costRow,
   saving,
+  type TrainingRun as CostedRun,
   type TrainingRun as TrainingRunCost,
   trainingRun,
   unitCost,
@@ -348,6 +349,7 @@ export { kernelReport } from './report/kernel.ts';
 export { significant } from './report/numbers.ts';
 export { pipelineSvg, pipelineText, pipelineTimeline } from './report/pipeline.ts';
 export { type PlanAnswer, planReport } from './report/plan.ts';
+export { type InferencePlanAnswer, inferencePlanReport } from './report/plan-infer.ts';
 export { runReport } from './report/run.ts';
 export { selfTestReport } from './report/selftest.ts';
 export { type Column, table } from './report/table.ts';
@@ -399,6 +401,17 @@ export {
   planRanks,
   type Speculation,
 } from './workloads/inference/plan.ts';
+export {
+  type InferenceCut,
+  type InferenceLimits,
+  type InferenceObjective,
+  type InferenceRow,
+  InferenceSearch,
+  type InferenceSpace,
+  inferenceCuts,
+  inferenceFront,
+  rankInference,
+} from './workloads/inference/search.ts';
 export { tokensPerStep } from './workloads/inference/speculation.ts';
 export { StepTable } from './workloads/inference/step-table.ts';
 export { StepClock, type StepTime } from './workloads/inference/steps.ts';

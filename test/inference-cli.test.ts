@@ -7,10 +7,12 @@ import { validate } from '../src/validation/validate.ts';
 
 const command = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 
-function trnsim(...args: string[]): { status: number | null; stdout: string; stderr: string } {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [command, 'infer', ...args], { encoding: 'utf8' });
+function run(...args: string[]): { status: number | null; stdout: string; stderr: string } {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [command, ...args], { encoding: 'utf8' });
   return { status, stdout, stderr };
 }
+
+const trnsim = (...args: string[]) => run('infer', ...args);
 
 const H100 = ['--model', 'llama-3.1-8b', '--system', 'dgx-h100', '--tp', '8', '--input', '512', '--output', '64'];
 
@@ -60,6 +62,40 @@ describe('trnsim infer', () => {
     expect({ status, stdout }).toEqual({ status: 2, stdout: '' });
     expect(stderr).toMatch(message);
     expect(stderr.trim().split('\n')).toHaveLength(1);
+  });
+});
+
+describe('trnsim plan --infer', () => {
+  const job = [
+    'plan',
+    '--infer',
+    '--model',
+    'llama-3.1-8b',
+    '--system',
+    'dgx-h100',
+    '--input',
+    '512',
+    '--output',
+    '64',
+  ];
+
+  test('--json ranks the plans within the limits, and has the front', () => {
+    const { status, stdout, stderr } = run(...job, '--max-tpot', '20', '--batch', '8,64', '--keep', '3', '--json');
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    const { plans, pareto, complete, spaceSize } = JSON.parse(stdout);
+    expect(complete).toBe(true);
+    expect(spaceSize).toBe(20);
+    expect(plans.map(({ rank }: { rank: number }) => rank)).toEqual([1, 2, 3]);
+    expect(plans[0].tokensPerS).toBeGreaterThanOrEqual(plans[1].tokensPerS);
+    for (const { tpotNs } of [...plans, ...pareto]) expect(tpotNs).toBeLessThanOrEqual(20e6);
+  });
+
+  test('the text says why the second plan lost; what is missing is named', () => {
+    const { status, stdout } = run(...job, '--tp', '4,8', '--pp', '1', '--batch', '8');
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/^the second has .* less tokens\/s/m);
+    const missing = run(...job.slice(0, 4));
+    expect(missing).toMatchObject({ status: 2, stderr: 'trnsim: "system" expected one with --infer, got 0\n' });
   });
 });
 

@@ -5,7 +5,7 @@ import { table } from './table.ts';
 import { planText } from './train.ts';
 
 export interface PlanAnswer {
-  readonly objective: 'throughput' | 'cost';
+  readonly objective: 'throughput' | 'cost' | 'latency';
   readonly plans: readonly PlanRow[];
   readonly pareto: readonly PlanRow[];
   readonly searches: readonly SearchResult[];

@@ -22,19 +22,9 @@ import { isPath, readTextFile } from '../files.ts';
 
 type OperandFormat = Formats['compute'];
 
-/** Flags that describe the run; `plan --infer` has them too. */
-export interface InferFlags {
+/** Flags of `workloadOptions`, and the model. */
+export interface WorkloadFlags {
   readonly model: string;
-  readonly system: string;
-  readonly nodes?: number;
-  readonly rank?: 'core' | 'chip';
-  readonly lnc?: number;
-  readonly tp?: number;
-  readonly pp?: number;
-  readonly ep?: number;
-  readonly dp?: number;
-  readonly cp?: number;
-  readonly batch: number;
   readonly input: number;
   readonly output: number;
   readonly dtype: string;
@@ -54,6 +44,19 @@ export interface InferFlags {
   readonly speculation?: string;
   readonly draftTokens: number;
   readonly acceptance?: number;
+}
+
+interface InferFlags extends WorkloadFlags {
+  readonly system: string;
+  readonly nodes?: number;
+  readonly rank?: 'core' | 'chip';
+  readonly lnc?: number;
+  readonly tp?: number;
+  readonly pp?: number;
+  readonly ep?: number;
+  readonly dp?: number;
+  readonly cp?: number;
+  readonly batch: number;
   readonly json?: boolean;
 }
 
@@ -83,29 +86,18 @@ function loadModel(model: string): ModelSpec {
   return isPath(model) ? parseModelSpecText(readTextFile(model), model) : modelSpec(model);
 }
 
-function loadSystem(system: string): SystemSpec {
+export function loadSystem(system: string): SystemSpec {
   return isPath(system) ? systemFromJson(parseJson(readTextFile(system), system), system) : findSystem(system);
 }
 
-/** What of the flags is the same key of the library's options. */
-const SAME = [
-  'tp',
-  'pp',
-  'ep',
-  'dp',
-  'cp',
-  'batch',
-  'input',
-  'output',
-  'software',
-  'serving',
-  'prefillChunk',
-  'page',
-  'expertSkew',
-  'absorbed',
-] as const;
+function pick<T extends object, K extends keyof T>(flags: T, keys: readonly K[]): Partial<Pick<T, K>> {
+  return Object.fromEntries(keys.flatMap((key) => (flags[key] === undefined ? [] : [[key, flags[key]]]))) as Partial<
+    Pick<T, K>
+  >;
+}
 
-export function inferOptions(flags: InferFlags): InferenceOptions {
+/** The library's options: all but degrees and batch. */
+export function workload(flags: WorkloadFlags): InferenceOptions {
   const { dtype, weightDtype, expertDtype, kvDtype, speculation, acceptance } = flags;
   const weights = weightDtype === undefined ? undefined : format('weight-dtype', weightDtype);
   const formats = formatsOf(format('dtype', dtype), {
@@ -119,10 +111,9 @@ export function inferOptions(flags: InferFlags): InferenceOptions {
     );
   }
   return {
-    ...(Object.fromEntries(SAME.flatMap((key) => (flags[key] === undefined ? [] : [[key, flags[key]]]))) as Pick<
-      InferenceOptions,
-      'batch' | 'input' | 'output'
-    >),
+    ...pick(flags, ['software', 'serving', 'prefillChunk', 'page', 'expertSkew', 'absorbed']),
+    input: flags.input,
+    output: flags.output,
     model: loadModel(flags.model),
     formats,
     compiled: compiledShapes(flags),
@@ -134,10 +125,11 @@ export function inferOptions(flags: InferFlags): InferenceOptions {
 }
 
 /** Fixed shapes as soon as one of them is named. */
-function compiledShapes({ compiledBatch, maxLength, promptBucket, contextBucket, batch, input, output }: InferFlags) {
+function compiledShapes({ compiledBatch, maxLength, promptBucket, contextBucket, input, output }: WorkloadFlags) {
   if ([compiledBatch, maxLength, promptBucket, contextBucket].every((value) => value === undefined)) return null;
   return {
-    batch: compiledBatch ?? batch,
+    // A step of more sequences computes more.
+    batch: compiledBatch ?? 1,
     maxLen: maxLength ?? Math.max(input + output, promptBucket ?? 0, contextBucket ?? 0),
     ...(promptBucket !== undefined && { promptBucket }),
     ...(contextBucket !== undefined && { contextBucket }),
@@ -146,7 +138,7 @@ function compiledShapes({ compiledBatch, maxLength, promptBucket, contextBucket,
 
 function run(flags: InferFlags): void {
   const { nodes, rank, lnc, json = false } = flags;
-  const options = inferOptions(flags);
+  const options = { ...workload(flags), ...pick(flags, ['tp', 'pp', 'ep', 'dp', 'cp', 'batch']) };
   const cluster = createCluster(loadSystem(flags.system), {
     ranks: planRanks(inferencePlan(options)),
     ...(nodes !== undefined && { nodes }),
@@ -157,33 +149,32 @@ function run(flags: InferFlags): void {
   process.stdout.write(json ? toJson(result) : inferReport(result));
 }
 
-/** The flags of a run, without those that `plan` searches over. */
-export function addWorkloadFlags(command: Command): Command {
+/** The flags of a run beside model, system, degrees and batch. */
+export function workloadOptions(): Option[] {
   const choice = (flags: string, text: string, choices: readonly string[], fallback: string) =>
     new Option(flags, text).choices(choices).default(fallback);
-  return command
-    .option('--batch <n>', 'sequences of all replicas', wholeNumber, 1)
-    .requiredOption('--input <n>', 'tokens of each prompt', wholeNumber)
-    .requiredOption('--output <n>', 'tokens generated for each', wholeNumber)
-    .option('--dtype <name>', `number format of the matmuls: ${FORMATS.join(', ')}`, 'bf16')
-    .option('--weight-dtype <name>', 'of stored weights (default: 16 bits)')
-    .option('--expert-dtype <name>', "of stored experts (default: the weights')")
-    .option('--kv-dtype <name>', 'of the KV cache (default: 16 bits)')
-    .addOption(choice('--software <level>', 'what is fused', ['compiler', 'library', 'megakernel'], 'library'))
-    .addOption(
-      choice('--serving <how>', 'batches together, or requests that come and go', ['static', 'continuous'], 'static'),
-    )
-    .option('--prefill-chunk <n>', 'prompt tokens of a prefill step (default: the whole prompt)', wholeNumber)
-    .option('--page <n>', 'positions of a page of the KV cache', wholeNumber, 1)
-    .option('--expert-skew <x>', 'load of the busiest expert rank over the mean', decimal, 1)
-    .option('--no-absorbed', 'latent attention: expand keys and values in decode')
-    .option('--compiled-batch <n>', 'sequences that each decode step computes, active or not', wholeNumber)
-    .option('--max-length <n>', 'longest sequence of the compiled programs', wholeNumber)
-    .option('--prompt-bucket <n>', 'tokens that prompts are padded to', wholeNumber)
-    .option('--context-bucket <n>', 'positions that each decode step attends over', wholeNumber)
-    .option('--speculation <model>', 'draft model: id or path of a config.json')
-    .option('--draft-tokens <n>', 'tokens that it proposes', wholeNumber, 4)
-    .option('--acceptance <p>', 'probability that a proposed token is accepted', decimal);
+  const whole = (flags: string, text: string) => new Option(flags, text).argParser(wholeNumber);
+  return [
+    whole('--input <n>', 'tokens of each prompt'),
+    whole('--output <n>', 'tokens generated for each'),
+    new Option('--dtype <name>', `number format of the matmuls: ${FORMATS.join(', ')}`).default('bf16'),
+    new Option('--weight-dtype <name>', 'of stored weights (default: 16 bits)'),
+    new Option('--expert-dtype <name>', "of stored experts (default: the weights')"),
+    new Option('--kv-dtype <name>', 'of the KV cache (default: 16 bits)'),
+    choice('--software <level>', 'what is fused', ['compiler', 'library', 'megakernel'], 'library'),
+    choice('--serving <how>', 'batches together, or requests that come and go', ['static', 'continuous'], 'static'),
+    whole('--prefill-chunk <n>', 'prompt tokens of a prefill step (default: the whole prompt)'),
+    whole('--page <n>', 'positions of a page of the KV cache').default(1),
+    new Option('--expert-skew <x>', 'load of the busiest expert rank over the mean').argParser(decimal).default(1),
+    new Option('--no-absorbed', 'latent attention: expand keys and values in decode'),
+    whole('--compiled-batch <n>', 'sequences that each decode step computes, active or not'),
+    whole('--max-length <n>', 'longest sequence of the compiled programs'),
+    whole('--prompt-bucket <n>', 'tokens that prompts are padded to'),
+    whole('--context-bucket <n>', 'positions that each decode step attends over'),
+    new Option('--speculation <model>', 'draft model: id or path of a config.json'),
+    whole('--draft-tokens <n>', 'tokens that it proposes').default(4),
+    new Option('--acceptance <p>', 'probability that a proposed token is accepted').argParser(decimal),
+  ];
 }
 
 export function addInferCommand(program: Command): void {
@@ -199,8 +190,12 @@ export function addInferCommand(program: Command): void {
     .option('--pp <n>', 'pipeline parallelism', wholeNumber)
     .option('--ep <n>', 'ranks that the experts are spread over', wholeNumber)
     .option('--dp <n>', 'replicas of the attention, or of the model, that share the batch', wholeNumber)
-    .option('--cp <n>', 'context parallelism', wholeNumber);
-  addWorkloadFlags(command)
+    .option('--cp <n>', 'context parallelism', wholeNumber)
+    .option('--batch <n>', 'sequences of all replicas', wholeNumber, 1);
+  for (const option of workloadOptions()) {
+    command.addOption(option.makeOptionMandatory(['input', 'output'].includes(option.attributeName())));
+  }
+  command
     .option('--json', 'print one JSON document')
     .addHelpText(
       'after',

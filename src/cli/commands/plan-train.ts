@@ -42,7 +42,8 @@ export interface PlanFlags
   readonly system?: string | readonly string[];
   readonly nodes?: readonly string[];
   readonly keep: number;
-  readonly objective: 'throughput' | 'cost';
+  /** On one cluster the step of least latency is that of the highest throughput. */
+  readonly objective: 'throughput' | 'cost' | 'latency';
   readonly maxChips?: number;
   readonly maxPower?: number;
   readonly maxUsdPerHour?: number;
@@ -325,7 +326,7 @@ export function searchOptions(): Option[] {
     axis('placement', 'placements to try (default: tp-cp-dp-pp)'),
     axis('cp-mode', 'ring, all-to-all (default: ring)'),
     new Option('--keep <n>', 'plans to list').argParser(positive).default(10),
-    new Option('--objective <what>', 'to order by').choices(['throughput', 'cost']).default('throughput'),
+    new Option('--objective <what>', 'to order by').choices(['throughput', 'cost', 'latency']).default('throughput'),
     limit('max-chips', 'most chips'),
     limit('max-power', 'most kW of the systems'),
     limit('max-usd-per-hour', 'most dollars an hour of the systems'),

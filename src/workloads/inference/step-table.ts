@@ -4,7 +4,7 @@
  *
  * Times are computed on a grid (all whole numbers to 16, then 8 to an octave), kept, and interpolated between its points:
  * some microseconds a question once the grid is known. Steps of compiled programs have few shapes, so theirs are exact.
- * Within an octave a step is nearly a straight line of each argument; the grid follows it within 1 % (test).
+ * Within an octave a step is nearly a straight line of each argument; the grid follows it within 3 % (test).
  */
 import { expectInteger } from '../../base/errors.ts';
 import type { Seconds } from '../../base/units.ts';

@@ -1,0 +1,64 @@
+/** The text of a search of inference plans: the best ones, and those that nothing beats in throughput and latency. */
+import type { InferenceRow } from '../workloads/inference/search.ts';
+import { formatBytes, formatTime, significant } from './numbers.ts';
+import { table } from './table.ts';
+
+export interface InferencePlanAnswer {
+  readonly model: string;
+  readonly system: string;
+  readonly nodes: number;
+  readonly ranks: number;
+  readonly objective: string;
+  readonly complete: boolean;
+  readonly cuts: number;
+  readonly spaceSize: number;
+  readonly refused: number;
+  readonly withinLimits: number;
+  readonly plans: readonly InferenceRow[];
+  readonly pareto: readonly InferenceRow[];
+}
+
+function rows(plans: readonly InferenceRow[]): string {
+  const cut = ({ tp, pp, cp, dp, ep }: InferenceRow) =>
+    Object.entries({ pp, cp, dp, ep }).reduce(
+      (text, [name, degree]) => (degree > 1 ? `${text} ${name} ${degree}` : text),
+      `tp ${tp}`,
+    );
+  return table(plans, [
+    { title: 'tokens/s', value: (row) => significant(row.tokensPerS), align: 'right' },
+    { title: 'first token', value: (row) => formatTime(row.ttftNs), align: 'right' },
+    { title: 'each token', value: (row) => formatTime(row.tpotNs), align: 'right' },
+    { title: 'batch', value: (row) => String(row.batch), align: 'right' },
+    { title: 'memory', value: (row) => formatBytes(row.memoryBytes), align: 'right' },
+    {
+      title: 'USD/Mtok',
+      value: (row) => (row.costPerMTokUsd === null ? '-' : significant(row.costPerMTokUsd)),
+      align: 'right',
+    },
+    { title: 'plan', value: cut },
+  ]);
+}
+
+/** Where the second plan loses to the best. */
+function whyLost([best, second]: readonly InferenceRow[]): string {
+  if (best === undefined || second === undefined) return '';
+  const more = (name: string, ratio: number) =>
+    `${significant(Math.abs(100 * (ratio - 1)))} % ${ratio >= 1 ? 'more' : 'less'} ${name}`;
+  const parts = [
+    more('tokens/s', second.tokensPerS / best.tokensPerS),
+    more('time per token', second.tpotNs / best.tpotNs),
+    more('time to the first token', second.ttftNs / best.ttftNs),
+  ];
+  return `the second has ${parts.join(', ')}\n`;
+}
+
+/** Report of `trnsim plan --infer`. */
+export function inferencePlanReport(answer: InferencePlanAnswer): string {
+  const { model, system, nodes, ranks, cuts, spaceSize, refused, withinLimits, plans, pareto, complete } = answer;
+  const where = nodes === 1 ? system : `${nodes} x ${system}`;
+  const stopped = complete ? '' : ', interrupted before all were gone through';
+  const title = `${model} on ${ranks} ranks of ${where}: ${cuts} cuts, ${spaceSize} plans, ${refused} that don't fit or run, ${withinLimits} within the limits${stopped}\n\n`;
+  if (plans.length === 0) return `${title}no plan is possible\n`;
+  const front = pareto.length > 1 ? `\nthroughput against latency: none is better in both\n${rows(pareto)}` : '';
+  return `${title}${rows(plans)}\n${whyLost(plans)}${front}`;
+}
