@@ -4,7 +4,7 @@ import { addFleetOptions, asksForFleet, type FleetFlags, runFleetPlan } from './
 
 function run(flags: FleetFlags): void {
   if (asksForFleet(flags)) runFleetPlan(flags);
-  else throw new RangeError('"plan" expected one of --power, --budget, --load, --chips, --goodput, got none');
+  else throw new RangeError('"plan" expected one of --power, --budget, --load, --chips, --goodput, --costs, got none');
 }
 
 export function addPlanCommand(program: Command): void {
