@@ -1,6 +1,7 @@
 /**
  * trnsim: a Trainium machine. Everything that the command line does is here, as functions on plain data.
  */
+
 export { ModelError, type ModelErrorCode } from './base/errors.ts';
 export { parseJson, toJson } from './base/json.ts';
 export * from './base/units.ts';
@@ -116,7 +117,7 @@ export {
   costRow,
   costTable,
   saving,
-  type TrainingRun,
+  type TrainingRun as TrainingRunCost,
   trainingRun,
   unitCost,
 } from './economics/costs.ts';
@@ -348,10 +349,12 @@ export { inferReport } from './report/infer.ts';
 export { kernelReport } from './report/kernel.ts';
 export { significant } from './report/numbers.ts';
 export { pipelineSvg, pipelineText, pipelineTimeline } from './report/pipeline.ts';
+export { type PlanAnswer, planReport } from './report/plan.ts';
 export { runReport } from './report/run.ts';
 export { selfTestReport } from './report/selftest.ts';
 export { type Column, table } from './report/table.ts';
 export { planText, trainReport } from './report/train.ts';
+export { trainingRunReport } from './report/training-run.ts';
 export { validationReport } from './report/validate.ts';
 export { type CalibrateOptions, type Calibration, calibrate } from './validation/calibrate.ts';
 export { type ClaimOptions, type ClaimRow, evaluateClaims, type Sensitivity } from './validation/claims/claims.ts';
@@ -375,6 +378,11 @@ export {
   type TimedCollective,
   timeCollective,
 } from './workloads/collective.ts';
+export { economics } from './workloads/economics.ts';
+export { type BitFlip, Executor } from './workloads/execution/executor.ts';
+export { ADAMW_DEFAULTS, type Optimizer } from './workloads/execution/optimizer.ts';
+export { openSession, type Session, type SessionOptions } from './workloads/execution/session.ts';
+export type { StepOptions } from './workloads/execution/transformer.ts';
 export type { StepBreakdown } from './workloads/inference/breakdown.ts';
 export {
   decodeStep,
@@ -394,6 +402,7 @@ export {
   type Speculation,
 } from './workloads/inference/plan.ts';
 export { tokensPerStep } from './workloads/inference/speculation.ts';
+export { StepTable } from './workloads/inference/step-table.ts';
 export { StepClock, type StepTime } from './workloads/inference/steps.ts';
 export {
   type InferenceTables,
@@ -406,6 +415,7 @@ export {
   type KernelResult,
   OPERAND_FORMATS,
   parseOperandFormat,
+  profileKernel,
   runKernel,
 } from './workloads/kernel.ts';
 export { type PipelineWork, pipelineTime, pipelineWork } from './workloads/pipeline/closed-form.ts';
@@ -418,6 +428,20 @@ export {
 } from './workloads/pipeline/engine.ts';
 export { type PipelineOrder, type PipelineShape, pipelineOrder } from './workloads/pipeline/order.ts';
 export { BACKWARD, FORWARD, INPUT, type Pass, WEIGHT } from './workloads/pipeline/pass.ts';
+export { type PlanRow, paretoFront, type SearchResult, searchResult } from './workloads/plan/result.ts';
+export {
+  addUnit,
+  NOTHING_FOUND,
+  type RankedPlan,
+  type SearchState,
+  searchLimit,
+  searchTraining,
+  type TrainingSearch,
+  trainingSearch,
+  type UnitResult,
+  UnitSearcher,
+} from './workloads/plan/search.ts';
+export { SPACE_AXES, type Space, type SpaceOptions, type Unit } from './workloads/plan/space.ts';
 export {
   type BreakdownRow,
   errorBound,
@@ -443,3 +467,11 @@ export {
 } from './workloads/training/setup.ts';
 export { StepModel } from './workloads/training/step-model.ts';
 export { pipelineRun, type TrainingResult, trainStep } from './workloads/training/train.ts';
+export {
+  type FlipReport,
+  gradientBound,
+  runTraining,
+  type TrainingRun,
+  type TrainingRunOptions,
+  type TrainingRunResult,
+} from './workloads/training-run.ts';

@@ -144,7 +144,7 @@ describe('trnsim collective', () => {
     [['all-reduce', '--system', 'trn2.48xlarge', '--dtype', 'fp7'], '"dtype" expected one of fp32'],
     [['all-to-all', '--system', 'trn2.48xlarge', '--algorithm', 'rdh'], 'got rdh'],
     [['all-reduce', '--system', 'trn2.48xlarge', '--algorithm', 'magic'], 'magic'],
-    [['all-reduce', '--system', 'trn2.48xlarge', '--ranks', '65'], '65'],
+    [['all-reduce', '--system', 'trn2.48xlarge', '--nodes', '1', '--ranks', '65'], '65'],
     [['all-reduce', '--system', 'trn2.48xlarge', '--group', '8', '--stride', '64'], '"stride"'],
     [['all-reduce', '--system', 'trn2.48xlarge', '--fault', 'chip 99 slow 0.5'], '99'],
     [['all-reduce', '--system', 'trn2.48xlarge', '--fault', 'nonsense'], 'nonsense'],

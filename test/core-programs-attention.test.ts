@@ -55,6 +55,19 @@ describe('prefill', () => {
     });
   }
 
+  test('FP32 operands multiplied in BF16', () => {
+    const options = {
+      heads: 1,
+      kvHeads: 1,
+      headDim: 64,
+      seqQ: 200,
+      seqKv: 300,
+      dtype: 'f32',
+      mixedPrecision: true,
+    } as const;
+    expectClose(attentionProgram(v2!, options), 'y', reference(options), { roundings: 3 });
+  });
+
   test('a head wider than the partitions', () => {
     check(v3, { heads: 1, kvHeads: 1, headDim: 192, seqQ: 130, seqKv: 140, causal: true, dtype: 'bf16' });
   });

@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
   type Arena,
@@ -61,29 +60,6 @@ describe('matmul', () => {
     matmul(a.columns(0, 23), a.rows(0, 23), twice);
     matmul(a.columns(23, 60), a.rows(23, 60), twice, { accumulate: true });
     expect(twice.toFloat32()).toEqual(once.toFloat32());
-  });
-
-  test('writes nothing outside its output', () => {
-    fc.assert(
-      fc.property(
-        fc.integer({ min: 0, max: 14 }),
-        fc.integer({ min: 0, max: 19 }),
-        fc.integer({ min: 0, max: 9 }),
-        (m, n, k) => {
-          const frame = arena.tensor('f32', [m + 2, n + 4]).set(new Float32Array((m + 2) * (n + 4)).fill(-7));
-          const a = randomTensor('f32', [m, k], 1);
-          const b = randomTensor('f32', [k, n], 2);
-          matmul(a, b, frame.rows(1, m + 1).columns(2, n + 2));
-          const values = frame.toFloat32();
-          const outside = values.filter((_, i) => {
-            const [row, col] = [Math.floor(i / (n + 4)), i % (n + 4)];
-            return row === 0 || row > m || col < 2 || col >= n + 2;
-          });
-          expect(outside.every((value) => value === -7)).toBe(true);
-          for (const tensor of [frame, a, b]) tensor.dispose();
-        },
-      ),
-    );
   });
 
   test('names the operand whose shape or dtype is wrong', () => {
@@ -202,41 +178,6 @@ describe('matmul options', () => {
     weights.dispose();
     expect(() => matmul(a, weights, out)).toThrow('packed weights expected to be live');
   });
-});
-
-test('no matmul reads or writes outside its tensors, whatever the shapes, formats and views', () => {
-  const guard = new Uint8Array(256).fill(0xa5);
-  fc.assert(
-    fc.property(
-      fc.constantFrom(...OPERANDS),
-      fc.constantFrom(...OPERANDS),
-      fc.integer({ min: 1, max: 40 }),
-      fc.integer({ min: 1, max: 150 }),
-      fc.integer({ min: 1, max: 60 }),
-      fc.boolean(),
-      fc.boolean(),
-      (aType, bType, m, n, k, turnA, turnB) => {
-        const own = createArena();
-        const guards: Tensor[] = [];
-        const between = <T>(make: () => T): T => {
-          const made = make();
-          const tensor = own.tensor('i8', [256]);
-          tensor.bytesView().set(guard);
-          guards.push(tensor);
-          return made;
-        };
-        between(() => undefined);
-        const a = between(() => own.tensor(aType, turnA ? [k, m] : [m, k]).set(new Float32Array(m * k).fill(1)));
-        const b = between(() => own.tensor(bType, turnB ? [n, k] : [k, n]).set(new Float32Array(n * k).fill(1)));
-        const out = between(() => own.tensor('f32', [m, n]));
-        matmul(turnA ? a.transpose() : a, turnB ? b.transpose() : b, out);
-        // What lies around an operand is no 1: if it entered a sum, the sum would not be k.
-        expect(out.toFloat32().every((y) => y === k)).toBe(true);
-        for (const tensor of guards) expect([...tensor.bytesView()]).toEqual([...guard]);
-      },
-    ),
-    { numRuns: 60 },
-  );
 });
 
 describe('matmul of MX matrices', () => {

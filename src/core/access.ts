@@ -62,7 +62,7 @@ export class Index {
 /** [step in elements, count], outermost first. */
 export type Pattern = readonly (readonly [step: number, count: number])[];
 
-export function patternLength(pattern: Pattern): number {
+function patternLength(pattern: Pattern): number {
   return pattern.reduce((product, [, count]) => product * count, 1);
 }
 

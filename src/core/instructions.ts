@@ -129,8 +129,3 @@ export type InstructionOf<K extends Opcode> = {
   [O in K]: Operands & { readonly op: O; readonly attributes: Attributes[O] };
 }[K];
 export type Instruction = InstructionOf<Opcode>;
-
-/** Whether TensorE adds to PSUM in the iteration in which the loops have these values. */
-export function accumulates(accumulate: Accumulate, evaluate: (index: Index) => number): boolean {
-  return typeof accumulate === 'boolean' ? accumulate : accumulate.some((index) => evaluate(index) > 0);
-}

@@ -10,7 +10,7 @@ import type { BytesPerSecond, Seconds } from '../base/units.ts';
 import { type Constants, fittedConstants } from '../hardware/fitted.ts';
 import type { ChipSpec, CoreSpec } from '../hardware/spec.ts';
 import { acceleratorClock } from './accelerator.ts';
-import { clockProgram, type Interval, type ProgramOptions, type ProgramTime } from './clock.ts';
+import { clockProgram, type ProgramOptions, type ProgramTime } from './clock.ts';
 import type { OperatorCase, OperatorClock, OperatorCost } from './operator-case.ts';
 import { operatorProgram, residentTensors } from './operator-program.ts';
 import { splitOperator } from './operator-split.ts';
@@ -22,6 +22,8 @@ export interface OperatorDetail {
   readonly cost: OperatorCost;
   readonly program: Program;
   readonly programTime: ProgramTime;
+  /** What the program was timed with. */
+  readonly options: ProgramOptions;
   /** Of one core. */
   readonly hbmBandwidth: BytesPerSecond;
   /** What is not the program's: launch by the host. */
@@ -52,7 +54,6 @@ export function timeOperator(
   cores: number,
   constants: Constants,
   operator: OperatorCase,
-  observe?: (interval: Interval) => void,
 ): OperatorDetail {
   const core = programmableCore(chip);
   expectInteger('cores', cores, 1, chip.cores!);
@@ -71,7 +72,6 @@ export function timeOperator(
     return { ...share, program, options, time: clockProgram(program, options) };
   });
   const slowest = shares.reduce((last, share) => (share.time.time > last.time.time ? share : last));
-  if (observe) clockProgram(slowest.program, { ...slowest.options, observe });
   const overhead = timing === 'host' ? constants.hostLaunch! : 0;
   const { time, busy, bound } = slowest.time;
   // A copy is measured from its first byte on, not from the semaphore that starts it.
@@ -87,6 +87,7 @@ export function timeOperator(
     },
     program: slowest.program,
     programTime: slowest.time,
+    options: slowest.options,
     hbmBandwidth,
     overhead,
   };

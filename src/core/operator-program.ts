@@ -3,6 +3,7 @@
  * programs, never a factor:
  *
  *     optimised, library   the blocked kernel
+ *                          (FP32 attention multiplies in BF16, the default of flash kernels)
  *     naive                matmul: loads hoisted, nothing blocked; selective scan: the whole sequence in SBUF
  *     compiler             matmul: both operands come as a framework stores them, [M, K] and [N, K], and pass through HBM once to
  *                          be transposed before the blocked kernel starts
@@ -98,6 +99,7 @@ export function operatorProgram(core: CoreSpec, operator: OperatorCase): Program
         seqKv: dim('seqKv'),
         dtype,
         causal,
+        mixedPrecision: true,
         ...(window !== undefined && { window: Math.min(window, dim('seqKv')) }),
       });
     case 'softmax':

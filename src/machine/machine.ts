@@ -67,7 +67,10 @@ export function createMachine(system: SystemSpec, options: RankOptions = {}): Ma
  * Bytes of HBM that each chip's ranks take together, checked against the chip.
  * @throws ModelError with code CAPACITY that says what is over and by how much.
  */
-export function placeInHbm(machine: Machine, bytesPerRank: Bytes): { chipBytes: Bytes; capacity: Bytes } {
+export function placeInHbm(
+  machine: Pick<Machine, 'system' | 'ranks' | 'ranksPerChip'>,
+  bytesPerRank: Bytes,
+): { chipBytes: Bytes; capacity: Bytes } {
   const { chip, id } = machine.system;
   const capacity = chip.memory.capacity;
   if (capacity === null) throw new ModelError('CAPACITY', id, `expected ${chip.name} to have a published memory size`);

@@ -46,9 +46,13 @@ export function contextOf(model: ModelSpec, shard: Shard, step: Step, phase: Pha
   };
 }
 
-/** Whether a residual sum and a norm can join the matmul after them: no collective between, no backward pass, RMSNorm. */
+/**
+ * Whether a residual sum and a norm can join the matmul after them: no collective between, no backward pass, RMSNorm, and
+ * operands of 16 bits at least, as narrower ones are quantised between norm and matmul.
+ */
 export function fusesNorm({ model, shard, step, phase }: Context): boolean {
-  return step.software !== 'compiler' && phase !== 'training' && model.norm === 'rmsnorm' && !shard.sp;
+  const isWide = FORMAT_BYTES[step.formats.compute] >= 2;
+  return step.software !== 'compiler' && phase !== 'training' && model.norm === 'rmsnorm' && !shard.sp && isWide;
 }
 
 /**

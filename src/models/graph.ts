@@ -114,4 +114,6 @@ export interface Step {
    * are read for it alone. `all`: all tokens go through all experts, weighted by 0 where they were not sent.
    */
   readonly experts: 'routed' | 'per-token' | 'all';
+  /** Rows of an expert are computed in blocks of so many; 1: no padding. */
+  readonly expertBlock: number;
 }

@@ -114,7 +114,7 @@ function expertLoad({ shard, step, usefulTokens }: Context, mlp: MoeMlp): Expert
   const hit = (experts / ep) * (1 - pow(1 - copies / experts, tokensOfGroup));
   const busiest = computed * step.expertSkew;
   const active = step.experts === 'per-token' ? Math.ceil(busiest) : Math.min(local, Math.max(1, Math.round(hit)));
-  const rows = Math.max(1, Math.ceil(busiest / active));
+  const rows = step.expertBlock * Math.max(1, Math.ceil(busiest / active / step.expertBlock));
   const sent = sp ? (usefulTokens * copies) / tp : computed;
   return { active, sent, computed, routed: (usefulTokens * topK) / inner, rows };
 }

@@ -27,6 +27,7 @@ const STEP_KEYS: readonly (keyof Step)[] = [
   'absorbed',
   'expertSkew',
   'experts',
+  'expertBlock',
 ];
 
 /**
@@ -51,6 +52,7 @@ export function stepOf(options: Partial<Step> & Pick<Step, 'sequences' | 'seqQ'>
     absorbed: options.absorbed ?? true,
     expertSkew,
     experts: expectOneOf('experts', options.experts ?? 'routed', ['routed', 'per-token', 'all']),
+    expertBlock: expectInteger('expertBlock', options.expertBlock ?? 1, 1, 2 ** 20),
   };
 }
 

@@ -4,10 +4,10 @@
  */
 import { expectInteger } from '../base/errors.ts';
 import type { FlopsPerSecond } from '../base/units.ts';
-import type { Interval } from '../core/clock.ts';
 import type { Implementation, OperandFormat, OperatorCase } from '../core/operator-case.ts';
 import { operatorClock, timeOperator } from '../core/operator-clock.ts';
 import { operatorDims } from '../core/operator-dims.ts';
+import { type NeuronProfile, profileProgram } from '../formats/neuron-profile/profile.ts';
 import { type Constants, fittedConstants } from '../hardware/fitted.ts';
 import type { ChipSpec, PeakFormat } from '../hardware/spec.ts';
 
@@ -27,8 +27,6 @@ export interface KernelOptions {
   /** Physical cores of a logical core; the chip's default if left out. */
   readonly lnc?: number;
   readonly constants?: Constants;
-  /** Gets every instruction of the core that takes longest. */
-  readonly observe?: (interval: Interval) => void;
 }
 
 export interface KernelResult {
@@ -70,24 +68,10 @@ export interface KernelResult {
  * published
  */
 export function runKernel(options: KernelOptions): KernelResult {
-  const { op, dtype, chip, observe, constants = fittedConstants() } = options;
-  const dims = operatorDims(op, options.dims);
-  const cores = coresOf(options);
-  const { weightDtype, outDtype, causal, window, implementation, copies } = options;
-  if (window !== undefined) expectInteger('window', window, 1);
-  if (copies !== undefined) expectInteger('copies', copies, 1);
-  const operator: OperatorCase = {
-    op: op as OperatorCase['op'],
-    dims,
-    dtype,
-    ...(weightDtype !== undefined && { weightDtype }),
-    ...(outDtype !== undefined && { outDtype }),
-    ...(causal !== undefined && { causal }),
-    ...(window !== undefined && { window }),
-    ...(implementation !== undefined && { implementation }),
-    ...(copies !== undefined && { copies }),
-  };
-  const detail = chip.cores === null ? null : timeOperator(chip, cores, constants, operator, observe);
+  const { chip, constants = fittedConstants() } = options;
+  const { operator, cores } = question(options);
+  const { op, dims, dtype } = operator;
+  const detail = chip.cores === null ? null : timeOperator(chip, cores, constants, operator);
   const { time, bound, busy, flops, hbmBytes } = detail?.cost ?? operatorClock(chip, cores, constants)(operator);
   const share = chip.cores === null ? 1 : cores / chip.cores;
   const peak = peakRate(chip, cores, dtype);
@@ -122,6 +106,36 @@ export function runKernel(options: KernelOptions): KernelResult {
       ),
     },
   };
+}
+
+/**
+ * Every instruction of the core that takes longest, and when it ran.
+ * @throws as `runKernel`; ModelError (UNSUPPORTED) on other makers' chips, (CAPACITY) for a program of too many instructions
+ */
+export function profileKernel(options: KernelOptions): NeuronProfile {
+  const { chip, constants = fittedConstants() } = options;
+  const { operator, cores } = question(options);
+  const { program, options: timing } = timeOperator(chip, cores, constants, operator);
+  return profileProgram(program, timing);
+}
+
+function question(options: KernelOptions): { readonly operator: OperatorCase; readonly cores: number } {
+  const { op, dtype, weightDtype, outDtype, causal, window, implementation, copies } = options;
+  const dims = operatorDims(op, options.dims);
+  if (window !== undefined) expectInteger('window', window, 1);
+  if (copies !== undefined) expectInteger('copies', copies, 1);
+  const operator: OperatorCase = {
+    op: op as OperatorCase['op'],
+    dims,
+    dtype,
+    ...(weightDtype !== undefined && { weightDtype }),
+    ...(outDtype !== undefined && { outDtype }),
+    ...(causal !== undefined && { causal }),
+    ...(window !== undefined && { window }),
+    ...(implementation !== undefined && { implementation }),
+    ...(copies !== undefined && { copies }),
+  };
+  return { operator, cores: coresOf(options) };
 }
 
 function coresOf({ chip, cores, lnc }: KernelOptions): number {

@@ -1,4 +1,5 @@
 /** `trnsim kernel`: the time of one operator on the cores of a chip. */
+import { join } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import {
   chipFromJson,
@@ -10,10 +11,14 @@ import {
   OPERATOR_NAMES,
   parseJson,
   parseOperandFormat,
+  profileKernel,
+  profileTimeline,
   runKernel,
   toJson,
+  writeNeuronProfile,
+  writePerfetto,
 } from '../../index.ts';
-import { isPath, readTextFile } from '../files.ts';
+import { checkWritable, isPath, readTextFile, writeWhole } from '../files.ts';
 
 interface KernelFlags {
   readonly dtype: string;
@@ -26,6 +31,8 @@ interface KernelFlags {
   readonly causal?: boolean;
   readonly window?: number;
   readonly implementation?: Implementation;
+  readonly traceOut?: string;
+  readonly profileOut?: string;
   readonly json?: boolean;
 }
 
@@ -38,7 +45,19 @@ function wholeNumber(text: string): number {
 const kebab = (name: string): string => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 
 function run(op: string, flags: KernelFlags & Readonly<Record<string, unknown>>): void {
-  const { cores, lnc, copies, causal, window, implementation, weightDtype, outDtype, json = false } = flags;
+  const {
+    cores,
+    lnc,
+    copies,
+    causal,
+    window,
+    implementation,
+    weightDtype,
+    outDtype,
+    traceOut,
+    profileOut,
+    json = false,
+  } = flags;
   const dims = Object.fromEntries(
     DIMENSION_NAMES.flatMap((name) => (flags[name] === undefined ? [] : [[name, flags[name] as number]])),
   );
@@ -58,7 +77,21 @@ function run(op: string, flags: KernelFlags & Readonly<Record<string, unknown>>)
     ...(window !== undefined && { window }),
     ...(implementation !== undefined && { implementation }),
   };
+  if (traceOut !== undefined) checkWritable(traceOut);
+  if (profileOut !== undefined) checkWritable(join(profileOut, 'Metadata.parquet'));
   const result = runKernel(options);
+  if (traceOut !== undefined || profileOut !== undefined) {
+    const profile = profileKernel(options);
+    if (traceOut !== undefined) {
+      writeWhole(traceOut, writePerfetto(profileTimeline(profile)));
+      process.stderr.write(`trace written to ${traceOut}: open it in ui.perfetto.dev\n`);
+    }
+    if (profileOut !== undefined) {
+      for (const [name, bytes] of Object.entries(writeNeuronProfile(profile)))
+        writeWhole(join(profileOut, name), bytes);
+      process.stderr.write(`profile written to ${profileOut}: the Parquet tables of Neuron Explorer\n`);
+    }
+  }
   process.stdout.write(json ? toJson(result) : kernelReport(result));
 }
 
@@ -84,6 +117,8 @@ export function addKernelCommand(program: Command): void {
         'library',
       ]),
     )
+    .option('--trace-out <file>', 'write a timeline of one core for ui.perfetto.dev')
+    .option('--profile-out <dir>', 'write the Parquet tables of Neuron Explorer into this folder')
     .option('--json', 'print one JSON document');
   for (const name of DIMENSION_NAMES) command.option(`--${kebab(name)} <n>`, 'a dimension', wholeNumber);
   command

@@ -1,9 +1,14 @@
-/** `trnsim run`: one decoder layer with real tensors on a simulated machine. */
+/**
+ * `trnsim run`: one decoder layer, or a training step of several, with real tensors on a simulated machine. Any of the
+ * options of a training step asks for one.
+ */
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import {
+  type BitFlip,
   type DecoderConfig,
   findModel,
   findSystem,
+  type LayerRun,
   parseDType,
   parseJson,
   parseModelConfig,
@@ -11,9 +16,13 @@ import {
   type RunOptions,
   runLayer,
   runReport,
+  runTraining,
   type SystemSpec,
   systemFromJson,
+  type TrainingRun,
+  type TrainingRunOptions,
   toJson,
+  trainingRunReport,
   writePerfetto,
 } from '../../index.ts';
 import { checkWritable, isPath, readTextFile, writeWhole } from '../files.ts';
@@ -29,8 +38,33 @@ interface RunFlags {
   readonly dtype: string;
   readonly rounding: 'nearest' | 'stochastic';
   readonly seed: number;
+  readonly layers?: number;
+  readonly backward?: boolean;
+  readonly dp?: number;
+  readonly sequences?: number;
+  readonly steps?: number;
+  readonly loss?: 'squared-error' | 'cross-entropy';
+  readonly optimizer?: 'adamw' | 'sgd' | 'none';
+  readonly rate?: number;
+  readonly master?: boolean;
+  readonly flipBit?: BitFlip;
   readonly traceOut?: string;
   readonly json?: boolean;
+}
+
+/** step,rank,element,bit and, after another comma, what is hit: weights (if left out) or gradients. */
+function bitFlip(text: string): BitFlip {
+  const [, step, rank, element, bit, target = 'weights'] = /^(\d+),(\d+),(\d+),(\d+)(?:,(\w+))?$/.exec(text) ?? [];
+  if (step === undefined || (target !== 'weights' && target !== 'gradients')) {
+    throw new InvalidArgumentError('Expected step,rank,element,bit or step,rank,element,bit,gradients.');
+  }
+  return { target, step: Number(step), rank: Number(rank), element: Number(element), bit: Number(bit) };
+}
+
+function finiteNumber(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !Number.isFinite(value)) throw new InvalidArgumentError('Expected a number.');
+  return value;
 }
 
 /** A whole number as written; whether it is one that makes sense is the library's business. */
@@ -49,15 +83,41 @@ function loadSystem(system: string): SystemSpec {
   return isPath(system) ? systemFromJson(parseJson(readTextFile(system), system), system) : findSystem(system);
 }
 
+/** Options that only a training step has: any of them asks for one. */
+const TRAINING = ['layers', 'backward', 'dp', 'sequences', 'steps', 'loss', 'optimizer', 'rate', 'flipBit'] as const;
+
 function run(model: string, flags: RunFlags): void {
-  const { rank, lnc, ranks, tp, tokens, rounding, seed, traceOut, json = false } = flags;
-  const config = loadModel(model);
-  const system = loadSystem(flags.system);
+  const { traceOut, json = false } = flags;
+  const shared = sharedOptions(model, flags);
   if (traceOut !== undefined) checkWritable(traceOut);
-  const progress = progressBar('ranks', !json);
-  const options: RunOptions = {
-    config,
-    system,
+  const isTraining = TRAINING.some((name) => flags[name] !== undefined) || flags.master === false;
+  const progress = progressBar(isTraining ? 'steps' : 'ranks', !json);
+  const onProgress = progress.update;
+  let text: () => string;
+  let done: LayerRun | TrainingRun;
+  if (isTraining) {
+    const training = runTraining({ ...shared, ...trainingOptions(flags), onProgress });
+    text = () => trainingRunReport(model, training.result);
+    done = training;
+  } else {
+    const layer = runLayer({ ...shared, onProgress });
+    text = () => runReport(model, layer.result);
+    done = layer;
+  }
+  progress.end();
+  if (traceOut !== undefined) {
+    writeWhole(traceOut, writePerfetto(done.timeline));
+    process.stderr.write(`trace written to ${traceOut}: open it in ui.perfetto.dev\n`);
+  }
+  process.stdout.write(json ? toJson({ model, ...done.result }) : text());
+  if (!done.result.ok) process.exitCode = 1;
+}
+
+function sharedOptions(model: string, flags: RunFlags): RunOptions {
+  const { rank, lnc, ranks, tp, tokens, rounding, seed } = flags;
+  return {
+    config: loadModel(model),
+    system: loadSystem(flags.system),
     rank,
     tokens,
     rounding,
@@ -66,22 +126,31 @@ function run(model: string, flags: RunFlags): void {
     ...(lnc !== undefined && { lnc }),
     ...(ranks !== undefined && { ranks }),
     ...(tp !== undefined && { tp }),
-    onProgress: progress.update,
   };
-  const { result, timeline } = runLayer(options);
-  progress.end();
-  if (traceOut !== undefined) {
-    writeWhole(traceOut, writePerfetto(timeline));
-    process.stderr.write(`trace written to ${traceOut}: open it in ui.perfetto.dev\n`);
-  }
-  process.stdout.write(json ? toJson({ model, ...result }) : runReport(model, result));
-  if (!result.ok) process.exitCode = 1;
+}
+
+function trainingOptions(flags: RunFlags): Partial<TrainingRunOptions> {
+  const { layers, backward = false, dp, sequences, steps, loss, optimizer, rate, master, flipBit } = flags;
+  return {
+    backward,
+    ...(layers !== undefined && { layers }),
+    ...(dp !== undefined && { dp }),
+    ...(sequences !== undefined && { sequences }),
+    ...(steps !== undefined && { steps }),
+    ...(loss !== undefined && { loss }),
+    ...(optimizer !== undefined && { optimizer }),
+    ...(rate !== undefined && { rate }),
+    ...(master !== undefined && { master }),
+    ...(flipBit !== undefined && { flip: flipBit }),
+  };
 }
 
 export function addRunCommand(program: Command): void {
   program
     .command('run')
-    .description('run one decoder layer with real tensors on a simulated machine, checked against FP32 on one rank')
+    .description(
+      'run one decoder layer, or a training step, with real tensors on a simulated machine, checked against FP32 on one rank',
+    )
     .argument('[model]', 'id of `trnsim models`, or path of a Hugging Face config.json', 'llama-3.1-8b')
     .option(
       '--system <id>',
@@ -100,11 +169,31 @@ export function addRunCommand(program: Command): void {
       new Option('--rounding <how>', 'of results to bf16').choices(['nearest', 'stochastic']).default('nearest'),
     )
     .option('--seed <n>', 'of weights, input and stochastic rounding', wholeNumber, 1)
+    .option('--layers <n>', "the first n of the model's layers", wholeNumber)
+    .option('--backward', 'compute gradients, check them, and update the weights')
+    .option('--dp <n>', 'replicas, each with sequences of its own', wholeNumber)
+    .option('--sequences <n>', 'sequences of --tokens tokens on each replica', wholeNumber)
+    .option('--steps <n>', 'training steps on the same batch', wholeNumber)
+    .addOption(
+      new Option('--loss <what>', 'of the layers alone, or of the model with embedding and head').choices([
+        'squared-error',
+        'cross-entropy',
+      ]),
+    )
+    .addOption(new Option('--optimizer <name>', 'of the update').choices(['adamw', 'sgd', 'none']))
+    .option('--rate <x>', 'learning rate', finiteNumber)
+    .option('--no-master', 'keep no FP32 copy of the weights')
+    .option(
+      '--flip-bit <step,rank,element,bit>',
+      'flip a bit of a stored weight, or of a gradient with ",gradients"',
+      bitFlip,
+    )
     .option('--trace-out <file>', 'write a timeline for ui.perfetto.dev')
     .option('--json', 'print one JSON document')
     .addHelpText(
       'after',
-      '\nExample: trnsim run llama-3.1-8b --system trn2.48xlarge --rank chip --tp 16 --trace-out layer.pftrace',
+      '\nExample: trnsim run llama-3.1-8b --system trn2.48xlarge --rank chip --tp 16 --trace-out layer.pftrace' +
+        '\n         trnsim run qwen3-0.6b --layers 2 --backward --system trn2-ultraserver --rank chip --tp 4 --dp 2',
     )
     .action(run);
 }

@@ -139,59 +139,66 @@ const choice = (flags: string, text: string, choices: readonly string[], fallbac
   return fallback === undefined ? option : option.default(fallback);
 };
 
-/** The flags of a job, without those that `plan` searches over. */
-export function addTrainingFlags(command: Command): Command {
-  return command
-    .option('--chips <n>', 'chips, the last system in part', wholeNumber)
-    .option('--seq <n>', 'tokens of a sequence', wholeNumber, 4096)
-    .option('--global-batch <n>', 'sequences of a step, all replicas together', wholeNumber, 1024)
-    .option('--dtype <name>', 'number format of the matmuls: bf16, fp8, mxfp8, f32 ...', 'bf16')
-    .option('--weight-dtype <name>', 'of the weights that are gathered and multiplied (default: 16 bits)')
-    .addOption(
-      choice(
-        '--optimizer-dtype <name>',
-        'fp32: master weights and moments; bf16: moments only, stochastic rounding',
-        ['fp32', 'bf16'],
-        'fp32',
-      ),
-    )
-    .addOption(choice('--software <level>', 'what is fused', ['compiler', 'library'], 'library'))
-    .option('--no-overlap-gradients', 'reduce gradients after the last micro-batch')
-    .option('--overlap-tensor', 'exchanges of tensor parallelism run piece by piece with the products beside them')
-    .option('--overlap-passes', "one micro-batch's forward pass runs beside another's backward pass")
-    .option('--no-flash', 'scores of attention pass through device memory')
-    .option('--dropout', 'masks of dropout are kept')
-    .option('--expert-skew <x>', 'load of the busiest expert rank over the mean', decimal, 1);
+const numeric = (flags: string, text: string, fallback?: number): Option => {
+  const option = new Option(flags, text).argParser(wholeNumber);
+  return fallback === undefined ? option : option.default(fallback);
+};
+
+/** Machine and job; the flags of a plan are apart. */
+export function trainingOptions(): Option[] {
+  return [
+    new Option('--model <id>', 'id of `trnsim models`, or path of a Hugging Face config.json'),
+    new Option('--system <id>', 'id of `trnsim systems`, or path of a JSON file like those in data/systems'),
+    numeric('--nodes <n>', 'systems (default: as many as the ranks need)'),
+    numeric('--chips <n>', 'chips, the last system in part'),
+    choice('--rank <what>', 'a rank is a logical NeuronCore or a chip', ['core', 'chip']),
+    numeric('--lnc <n>', "physical cores of a logical NeuronCore (default: the chip's)"),
+    numeric('--seq <n>', 'tokens of a sequence', 4096),
+    numeric('--global-batch <n>', 'sequences of a step, all replicas together', 1024),
+    new Option('--dtype <name>', 'number format of the matmuls: bf16, fp8, mxfp8, f32 ...').default('bf16'),
+    new Option('--weight-dtype <name>', 'of the weights that are gathered and multiplied (default: 16 bits)'),
+    choice(
+      '--optimizer-dtype <name>',
+      'fp32: master weights and moments; bf16: moments only, stochastic rounding',
+      ['fp32', 'bf16'],
+      'fp32',
+    ),
+    choice('--software <level>', 'what is fused', ['compiler', 'library'], 'library'),
+    new Option('--no-overlap-gradients', 'reduce gradients after the last micro-batch'),
+    new Option('--overlap-tensor', 'exchanges of tensor parallelism run piece by piece with the products beside them'),
+    new Option('--overlap-passes', "one micro-batch's forward pass runs beside another's backward pass"),
+    new Option('--no-flash', 'scores of attention pass through device memory'),
+    new Option('--dropout', 'masks of dropout are kept'),
+    new Option('--expert-skew <x>', 'load of the busiest expert rank over the mean').argParser(decimal).default(1),
+  ];
+}
+
+function planOptions(): Option[] {
+  return [
+    numeric('--tp <n>', 'tensor parallelism'),
+    numeric('--pp <n>', 'pipeline parallelism'),
+    numeric('--dp <n>', 'data parallelism (default: what the ranks leave)'),
+    numeric('--cp <n>', 'context parallelism'),
+    choice('--cp-mode <how>', 'ring attention or all-to-all', ['ring', 'all-to-all']),
+    numeric('--ep <n>', 'ranks that the experts are spread over'),
+    numeric('--expert-tp <n>', 'ranks that cut one expert'),
+    numeric('--zero <n>', 'sharded over replicas: 1 optimizer, 2 and gradients, 3 and weights (default: 1)'),
+    choice('--schedule <name>', 'of the pipeline', SCHEDULES),
+    numeric('--interleave <n>', 'chunks of layers on each pipeline stage'),
+    numeric('--micro-batch <n>', 'sequences of a micro-batch (default: 1)'),
+    choice('--recompute <what>', 'in the backward pass', ['none', 'selective', 'full']),
+    choice('--placement <order>', 'of the dimensions over the ranks, from the inside out', PLACEMENTS),
+    new Option('--no-sequence-parallel', 'tokens between the cut matrices are on all ranks'),
+  ];
 }
 
 export function addTrainCommand(program: Command): void {
-  const command = program
-    .command('train')
-    .description('one training step: time, throughput, memory, energy and cost')
-    .requiredOption('--model <id>', 'id of `trnsim models`, or path of a Hugging Face config.json')
-    .requiredOption('--system <id>', 'id of `trnsim systems`, or path of a JSON file like those in data/systems')
-    .option('--nodes <n>', 'systems (default: as many as the ranks need)', wholeNumber)
-    .addOption(choice('--rank <what>', 'a rank is a logical NeuronCore or a chip', ['core', 'chip']))
-    .option('--lnc <n>', "physical cores of a logical NeuronCore (default: the chip's)", wholeNumber)
-    .option('--tp <n>', 'tensor parallelism', wholeNumber)
-    .option('--pp <n>', 'pipeline parallelism', wholeNumber)
-    .option('--dp <n>', 'data parallelism (default: what the ranks leave)', wholeNumber)
-    .option('--cp <n>', 'context parallelism', wholeNumber)
-    .addOption(choice('--cp-mode <how>', 'ring attention or all-to-all', ['ring', 'all-to-all']))
-    .option('--ep <n>', 'ranks that the experts are spread over', wholeNumber)
-    .option('--expert-tp <n>', 'ranks that cut one expert', wholeNumber)
-    .option(
-      '--zero <n>',
-      'sharded over replicas: 1 optimizer, 2 and gradients, 3 and weights (default: 1)',
-      wholeNumber,
-    )
-    .addOption(choice('--schedule <name>', 'of the pipeline', SCHEDULES))
-    .option('--interleave <n>', 'chunks of layers on each pipeline stage', wholeNumber)
-    .option('--micro-batch <n>', 'sequences of a micro-batch (default: 1)', wholeNumber)
-    .addOption(choice('--recompute <what>', 'in the backward pass', ['none', 'selective', 'full']))
-    .addOption(choice('--placement <order>', 'of the dimensions over the ranks, from the inside out', PLACEMENTS))
-    .option('--no-sequence-parallel', 'tokens between the cut matrices are on all ranks');
-  addTrainingFlags(command)
+  const command = program.command('train').description('one training step: time, throughput, memory, energy and cost');
+  const required = ['--model', '--system'];
+  for (const option of [...trainingOptions(), ...planOptions()]) {
+    command.addOption(required.includes(option.long!) ? option.makeOptionMandatory() : option);
+  }
+  command
     .option('--timeline', 'draw the pipeline as text')
     .option('--svg <file>', 'draw the pipeline as SVG')
     .option('--trace-out <file>', 'write the pipeline as a timeline for ui.perfetto.dev')

@@ -23,6 +23,8 @@ export interface AttentionOptions {
   readonly causal?: boolean;
   /** Positions that a query sees, itself included. */
   readonly window?: number;
+  /** FP32 operands are multiplied in BF16, cast by the DMA that brings them, as flash kernels do by default. */
+  readonly mixedPrecision?: boolean;
 }
 
 /** Keys of one section that go to the partitions together: first, first + step, ... */

@@ -16,6 +16,7 @@
  * see: Dao et al., FlashAttention, arXiv:2205.14135; Neuron nki/kernels flash_fwd, whose layouts these are.
  */
 import type { CoreSpec } from '../../hardware/spec.ts';
+import type { DType } from '../../kernels/dtype.ts';
 import type { Index, TileView } from '../access.ts';
 import { type Program, type ProgramBuilder, tileProgram } from '../program.ts';
 import { decodeFits, writeDecode } from './attention-decode.ts';
@@ -61,6 +62,7 @@ interface Band {
 export function attentionProgram(core: CoreSpec, options: AttentionOptions): Program {
   checkAttention(options);
   const { batch = 1, heads, kvHeads, headDim, seqQ, seqKv, dtype, causal = false, window = seqKv } = options;
+  const compute = options.mixedPrecision === true && dtype === 'f32' ? 'bf16' : dtype;
   return tileProgram('attention', core, (nc) => {
     const q = nc.input('q', dtype, [batch * heads, seqQ, headDim]);
     const kT = nc.input('kT', dtype, [batch * kvHeads, headDim, seqKv]);
@@ -84,7 +86,7 @@ export function attentionProgram(core: CoreSpec, options: AttentionOptions): Pro
       });
       return;
     }
-    const write = flash(nc, headDim, dtype);
+    const write = flash(nc, headDim, dtype, compute);
     nc.loop(batch * kvHeads, (i) => {
       nc.loop(sharing / packed, (h) => {
         const head = i.times(sharing).plus(h);
@@ -161,7 +163,8 @@ function blocksOf(keys: number): number[] {
 function flash(
   nc: ProgramBuilder,
   d: number,
-  dtype: AttentionOptions['dtype'],
+  outDtype: DType,
+  dtype: DType,
 ): (operands: HeadOperands, band: Band, mask: { readonly shift: number; readonly window: number }) => void {
   const tilesQ = QUERIES / P;
   const depth = groupsOf(d);
@@ -174,7 +177,7 @@ function flash(
   const turned = nc.sbuf('pT', dtype, P, MOVING, { slots: 2 * BLOCKS });
   const sums = nc.sbuf('o', 'f32', P, d, { slots: tilesQ });
   const scalars = nc.sbuf('scalars', 'f32', P, COLUMNS, { slots: tilesQ });
-  const result = nc.sbuf('y', dtype, P, d, { slots: 2 });
+  const result = nc.sbuf('y', outDtype, P, d, { slots: 2 });
   const scores = nc.psum('scores', P, MOVING, { slots: LANES * BLOCKS });
   const psumTurned = nc.psum('turned', P, MOVING, { slots: 2, dtype: transposedDtype(nc.core, dtype) });
   const psumO = nc.psum('o', P, d, { slots: LANES });

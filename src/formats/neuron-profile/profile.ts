@@ -10,7 +10,7 @@ import type { Tile, TileView, View } from '../../core/access.ts';
 import { clockProgram, type Interval, type ProgramOptions } from '../../core/clock.ts';
 import { PACKING } from '../../core/constraints.ts';
 import type { Engine, Instruction } from '../../core/instructions.ts';
-import type { Program, ProgramNode } from '../../core/program.ts';
+import { hbmSide, type Program, type ProgramNode } from '../../core/program.ts';
 import type { CoreSpec } from '../../hardware/spec.ts';
 import { DTYPES } from '../../kernels/dtype.ts';
 
@@ -108,7 +108,7 @@ export interface NeuronProfile {
   readonly throttles: readonly ProfileThrottle[];
 }
 
-export interface ProfileOptions extends Pick<ProgramOptions, 'hbmBandwidth' | 'descriptorTime'> {
+export interface ProfileOptions extends Omit<ProgramOptions, 'observe' | 'fold'> {
   readonly instanceType?: string;
   /** A guard: each event takes some 200 bytes. 2^20 by default. */
   readonly maxEvents?: number;
@@ -216,7 +216,7 @@ function viewText(view: View): string {
 function transferEvent(interval: Interval, queue: string, id: number): ProfileTransfer {
   const { instruction, start, end, waitFrom } = interval;
   const [out, x] = [instruction.out[0]!, instruction.in[0]!];
-  const device = out.kind === 'hbm' ? out : x.kind === 'hbm' ? x : null;
+  const device = hbmSide(instruction);
   const role = device?.tensor.role ?? 'scratch';
   return {
     id,

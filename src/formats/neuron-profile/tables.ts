@@ -15,7 +15,7 @@ import { summaryRow } from './summary.ts';
 /** A row by the names of the fields. What is left out is null. */
 export type ProfileRow = Readonly<Record<string, string | number | boolean | null>>;
 
-export const ENGINE_NAMES: Readonly<Record<Engine, string>> = {
+const ENGINE_NAMES: Readonly<Record<Engine, string>> = {
   TensorE: 'tensor',
   VectorE: 'vector',
   ScalarE: 'scalar',

@@ -4,6 +4,7 @@ import type { Bucket, ParameterBlock } from './parameters.ts';
 
 export interface WholeMatrix {
   readonly name: string;
+  readonly isBias: boolean;
   readonly rows: number;
   readonly columns: number;
   readonly values: Float32Array;
@@ -14,7 +15,13 @@ export function wholeMatrices(executor: Executor, bucket: Bucket, what: 'weights
   const { tp } = executor.step.program;
   const matrices = bucket.blocks(0).map(({ weight, totalRows, totalColumns }): WholeMatrix => {
     const values = new Float32Array(totalRows * totalColumns);
-    return { name: `${weight} of ${bucket.name}`, rows: totalRows, columns: totalColumns, values };
+    return {
+      name: `${weight} of ${bucket.name}`,
+      isBias: weight.endsWith('Bias'),
+      rows: totalRows,
+      columns: totalColumns,
+      values,
+    };
   });
   for (let rank = 0; rank < tp; rank++) {
     const values = executor.tensor(bucket[what], rank).toFloat32();

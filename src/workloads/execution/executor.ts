@@ -40,7 +40,6 @@ export interface ExecutorOptions {
   /** Weights are rounded to this format when they are made; the program's own if left out. */
   readonly initialDType?: 'f32' | 'bf16';
   readonly flip?: BitFlip;
-  readonly onInstruction?: (done: number, total: number) => void;
 }
 
 /** Random streams: weights have those below; then a run for each instruction of each step. */
@@ -102,8 +101,19 @@ export class Executor {
 
   /** Runs the program once; returns the loss, before the update. */
   run(): number {
-    const { instructions } = this.step.program;
-    const { flip, onInstruction } = this.#options;
+    const loss = this.#run(this.step.program.instructions);
+    this.#steps++;
+    return loss;
+  }
+
+  /** Runs the forward pass only; returns the loss. */
+  forward(): number {
+    return this.#run(this.step.program.instructions.filter(({ pass }) => pass === 'forward'));
+  }
+
+  /** Instructions from the first on. */
+  #run(instructions: readonly Instruction[]): number {
+    const { flip } = this.#options;
     const isHit = flip !== undefined && flip.step === this.#steps;
     if (isHit && flip.target === 'weights') this.#flip(flip);
     let isFlipped = flip?.target !== 'gradients';
@@ -115,13 +125,12 @@ export class Executor {
       }
       if (instruction.type === 'operator') this.#operator(instruction, i);
       else this.#allReduce(instruction);
-      for (const value of this.#ends[i]!) {
-        for (const tensor of this.#tensors.get(value)!) tensor.dispose();
-        this.#tensors.delete(value);
-      }
-      onInstruction?.(i + 1, instructions.length);
+      for (const value of this.#ends[i]!) this.#release(value);
     });
-    this.#steps++;
+    // Without sums over replicas and an optimizer nothing uses the gradients.
+    if (isHit && !isFlipped) this.#flip(flip);
+    // What the backward pass would have read.
+    for (const value of [...this.#tensors.keys()]) if (!value.isPersistent) this.#release(value);
     return this.tensor(this.step.loss, 0).toFloat32()[0]!;
   }
 
@@ -129,6 +138,11 @@ export class Executor {
     const tensors = Array.from({ length: this.#ranks }, () => this.arena.tensor(value.dtype, value.shape));
     this.#tensors.set(value, tensors);
     return tensors;
+  }
+
+  #release(value: Value): void {
+    for (const tensor of this.#tensors.get(value)!) tensor.dispose();
+    this.#tensors.delete(value);
   }
 
   #initialise(bucket: Bucket): void {

@@ -35,6 +35,14 @@ export function addBreakdown(to: StepBreakdown, from: StepBreakdown, count: numb
   for (const key of BREAKDOWN_KEYS) to[key] += count * from[key];
 }
 
+/** The same shares of another time. Stages of a pipeline work side by side: together they take less than their sum. */
+export function scaledTo(breakdown: StepBreakdown, time: Seconds): StepBreakdown {
+  const sum = BREAKDOWN_KEYS.reduce((total, key) => total + breakdown[key], 0);
+  const scaled = emptyBreakdown();
+  addBreakdown(scaled, breakdown, time / sum);
+  return scaled;
+}
+
 const ATTENTION: readonly string[] = [
   'attention',
   'scores',

@@ -8,7 +8,7 @@
  * Leaves out: the queue before the prefill, and lengths that differ (see the simulator of request streams).
  */
 import type { Seconds } from '../../base/units.ts';
-import { addBreakdown, emptyBreakdown, type StepBreakdown } from './breakdown.ts';
+import { addBreakdown, emptyBreakdown, type StepBreakdown, scaledTo } from './breakdown.ts';
 import { type InferencePlan, replicaBatch } from './plan.ts';
 import { tokensPerStep } from './speculation.ts';
 import { decodeTime, prefillTime, StepClock } from './steps.ts';
@@ -21,7 +21,7 @@ export interface InferenceTime {
   readonly total: Seconds;
   /** Generated tokens of all replicas per second, prefills included. */
   readonly tokensPerSecond: number;
-  /** What `ttft` and `tpot` consist of. On several pipeline stages the work of all, so that the sum can be above. */
+  /** What `ttft`, and `tpot` without `interruption`, consist of. */
   readonly prefill: Readonly<StepBreakdown>;
   readonly decode: Readonly<StepBreakdown>;
   /** Seconds of each token in which prefills of other sequences run. */
@@ -107,7 +107,7 @@ export function evaluateInference(
   const decode = emptyBreakdown();
   let step = 0;
   for (const [at, weight] of SIMPSON) {
-    const context = input + Math.max(1, Math.round(at * output));
+    const context = input + 1 + Math.round(at * (output - 1));
     step += weight * decodeStep(clocks, plan, sequences, context, decode, weight / yielded);
   }
   const interruption = isContinuous ? ((sequences - 1) * ttft) / output : 0;
@@ -122,8 +122,8 @@ export function evaluateInference(
     tpot,
     total: isContinuous ? (batch * output) / tokensPerSecond : total,
     tokensPerSecond,
-    prefill: prefillParts,
-    decode,
+    prefill: scaledTo(prefillParts, ttft),
+    decode: scaledTo(decode, step / yielded),
     interruption,
     tokensPerStep: yielded,
   };

@@ -10,7 +10,7 @@
  * powers of two from 128, the longest one `maxLen`.
  * see: transformers-neuronx, bucket.py; neuronx-distributed-inference, modules/autobucketing.py.
  */
-import { expectInteger, expectKnownKeys, expectOneOf } from '../../base/errors.ts';
+import { expectInteger, expectKnownKeys, expectOneOf, ModelError } from '../../base/errors.ts';
 import { formatsOf } from '../../models/formats.ts';
 import type { Formats, Shard, Software } from '../../models/graph.ts';
 import { parallelism } from '../../models/shard.ts';
@@ -104,7 +104,7 @@ const SMALLEST_BUCKET = 128;
 
 /**
  * A plan from what is given: one rank, batch 1, BF16, hand-written kernels, whole prompts, pages of 1 position, no fixed shapes.
- * @throws RangeError or TypeError that names the option
+ * @throws RangeError or TypeError that names the option; ModelError UNSUPPORTED for an encoder
  */
 export function inferencePlan(options: InferenceOptions): InferencePlan {
   expectKnownKeys('options', options, KEYS);
@@ -127,9 +127,15 @@ export function inferencePlan(options: InferenceOptions): InferencePlan {
   if (!(expertSkew >= 1 && expertSkew <= 2 ** 20)) {
     throw new RangeError(`"expertSkew" expected a number in 1..1048576, got ${expertSkew}`);
   }
+  checkDecoder(model);
   const input = expectInteger('input', options.input, 1, MAX_LENGTH);
   const output = expectInteger('output', options.output, 1, MAX_LENGTH);
   const batch = expectInteger('batch', options.batch ?? 1, 1, 2 ** 24);
+  if (model.positions === 'learned' && input + output > model.maxPositions) {
+    throw new RangeError(
+      `"input" expected input + output of at most ${model.maxPositions}, the positions of ${model.name}, got ${input + output}`,
+    );
+  }
   return {
     model,
     shard,
@@ -151,6 +157,11 @@ export function inferencePlan(options: InferenceOptions): InferencePlan {
   };
 }
 
+function checkDecoder({ name, head, kinds }: ModelSpec): void {
+  if (head === 'lm' && kinds.every(({ attention }) => attention.causal)) return;
+  throw new ModelError('UNSUPPORTED', name, 'expected a decoder, which generates tokens, got an encoder');
+}
+
 function checkedShapes(compiled: CompiledShapes, length: number): CompiledShapes {
   expectKnownKeys('compiled', compiled, ['batch', 'maxLen', 'promptBucket', 'contextBucket']);
   expectInteger('compiled.batch', compiled.batch, 1, 2 ** 24);
@@ -164,6 +175,7 @@ function checkedShapes(compiled: CompiledShapes, length: number): CompiledShapes
 function checkedSpeculation(options: NonNullable<InferenceOptions['speculation']>): Speculation {
   expectKnownKeys('speculation', options, ['draft', 'draftTokens', 'acceptance', 'fused']);
   const { draft, acceptance, fused = true } = options;
+  checkDecoder(draft);
   if (!(acceptance >= 0 && acceptance <= 1)) {
     throw new RangeError(`"acceptance" expected a number in 0..1, got ${acceptance}`);
   }

@@ -20,6 +20,8 @@ import { type InferencePlan, paddedContext, paddedPrompt, planRanks } from './pl
 import { expertProgram, usesFlash } from './software.ts';
 import type { InferenceTables, ProgramTimes } from './tables.ts';
 
+type InferencePhase = 'prefill' | 'decode';
+
 export interface StepTime {
   /** Of all stages one after another, and of the slowest of them. Without the host. */
   readonly loop: Seconds;
@@ -33,19 +35,22 @@ export class StepClock {
   readonly #tables: InferenceTables;
   readonly #plan: InferencePlan;
   readonly #model: ModelSpec;
-  readonly #program: ProgramTimes;
+  readonly #programs: Readonly<Record<InferencePhase, ProgramTimes>>;
   readonly #known = new Map<string, StepTime>();
 
   constructor(tables: InferenceTables, plan: InferencePlan, model: ModelSpec = plan.model) {
     this.#tables = tables;
     this.#plan = plan;
     this.#model = model;
-    this.#program = tables.programs(plan.software, Math.min(tables.cluster.ranksPerChip, planRanks(plan)));
+    const ranks = Math.min(tables.cluster.ranksPerChip, planRanks(plan));
+    const of = (phase: InferencePhase) => tables.programs(plan.software, phase, ranks);
+    this.#programs = { prefill: of('prefill'), decode: of('decode') };
   }
 
   /** What the host adds to a step of `sequences` sequences. */
   host(sequences: number): Seconds {
-    return this.#program.hostStep + sequences * this.#program.hostSequence;
+    const { hostStep, hostSequence } = this.#programs.decode;
+    return hostStep + sequences * hostSequence;
   }
 
   /** `tokens` tokens of a prompt after `past` others, of `sequences` sequences at once. */
@@ -59,7 +64,7 @@ export class StepClock {
     return this.#step('decode', sequences, tokens, Math.max(tokens, paddedContext(this.#plan, context)));
   }
 
-  #step(phase: 'prefill' | 'decode', sequences: number, seqQ: number, seqKv: number): StepTime {
+  #step(phase: InferencePhase, sequences: number, seqQ: number, seqKv: number): StepTime {
     const key = `${phase} ${sequences} ${seqQ} ${seqKv}`;
     let step = this.#known.get(key);
     if (step === undefined) {
@@ -69,19 +74,27 @@ export class StepClock {
     return step;
   }
 
-  #time(phase: 'prefill' | 'decode', sequences: number, seqQ: number, seqKv: number): StepTime {
+  #time(phase: InferencePhase, sequences: number, seqQ: number, seqKv: number): StepTime {
     const { pp, software, formats, absorbed, expertSkew } = this.#plan;
     const { cluster } = this.#tables;
     const shard: Shard = { ...this.#plan.shard, sp: phase === 'prefill' && this.#plan.shard.sp };
-    const recompute = 'none';
-    const flash = usesFlash(this.#plan, phase, sequences, seqQ, cluster);
     const model = this.#model;
-    const experts = expertProgram(this.#plan, phase, sequences * seqQ, cluster, model);
-    const step: Step = { sequences, seqQ, seqKv, formats, software, absorbed, expertSkew, recompute, flash, experts };
+    const step: Step = {
+      sequences,
+      seqQ,
+      seqKv,
+      formats,
+      software,
+      absorbed,
+      expertSkew,
+      recompute: 'none',
+      flash: usesFlash(software, phase, sequences, seqQ, cluster),
+      ...expertProgram(software, phase, sequences * seqQ, cluster, model),
+    };
     const rest = emptyBreakdown();
     const part = (graph: Graph) => {
       const breakdown = emptyBreakdown();
-      return { time: this.#graph(graph, shard, breakdown), breakdown };
+      return { time: this.#graph(graph, phase, shard, breakdown), breakdown };
     };
     const layers = model.kinds.map((kind) => part(layerGraph(model, kind, phase, shard, step)));
     const embedding = part(embeddingGraph(model, phase, shard, step));
@@ -120,8 +133,8 @@ export class StepClock {
   }
 
   /** Time of a graph; what it consists of is added to `breakdown`. */
-  #graph(graph: Graph, shard: Shard, breakdown: StepBreakdown): Seconds {
-    const { operator, synchronise } = this.#program;
+  #graph(graph: Graph, phase: InferencePhase, shard: Shard, breakdown: StepBreakdown): Seconds {
+    const { operator, synchronise } = this.#programs[phase];
     const clock: ItemClock = {
       operator: (item) => {
         const duration = item.repeat * operator(item.case);

@@ -5,15 +5,16 @@
  * A rank of NeuronCores runs one compiled program a step, in which the DMA queues run ahead of the engines: the weights of the
  * next operators are on their way while one computes. So an operator takes what its busiest engine takes, not its latency alone:
  *
- *     time = max(DMA, the busiest engine / efficiency) + synchronisation, if the rank has several cores
+ *     time = the busiest engine's or the DMA's / efficiency + synchronisation, if the rank has several cores
  *
- * `efficiency` is 1 for hand-written kernels. Other makers' accelerators start a kernel after another: time as the clock says.
+ * `efficiency` is below 1 for prompts in code that the compiler generates: their activations don't fit into SBUF. Other makers' accelerators start a kernel after another: time as the clock says.
  * Constants: data/fitted.json. Leaves out: collectives that run beside the weights of the next operator.
  */
+import { ModelError } from '../../base/errors.ts';
 import type { Seconds } from '../../base/units.ts';
 import { collectiveClock } from '../../collectives/collective-clock.ts';
 import type { CollectiveClock } from '../../collectives/cost.ts';
-import type { OperatorCase, OperatorClock } from '../../core/operator-case.ts';
+import type { OperatorCase, OperatorClock, OperatorCost } from '../../core/operator-case.ts';
 import { operatorClock } from '../../core/operator-clock.ts';
 import type { Cluster } from '../../fabric/cluster.ts';
 import { type Constants, fittedConstants } from '../../hardware/fitted.ts';
@@ -39,7 +40,8 @@ export interface MachineClocks {
 }
 
 export interface InferenceTables extends Omit<MachineClocks, 'operators'> {
-  readonly programs: (software: Software, ranks: number) => ProgramTimes;
+  /** Of a rank while `ranks` ranks of its chip do the same. */
+  readonly programs: (software: Software, phase: 'prefill' | 'decode', ranks: number) => ProgramTimes;
 }
 
 export function machineClocks(cluster: Cluster, constants: Constants = fittedConstants()): MachineClocks {
@@ -53,6 +55,22 @@ export function machineClocks(cluster: Cluster, constants: Constants = fittedCon
     return clock;
   };
   return { cluster, collectives: collectiveClock(cluster, constants), operators };
+}
+
+/** The engine, or the DMA queues, that an operator occupies longest. */
+function busiest({ busy }: OperatorCost): Seconds {
+  let time = 0;
+  for (const engine in busy) time = Math.max(time, busy[engine]!);
+  return time;
+}
+
+/** What a norm fused into a matmul is without fusion: wide activations don't fit into SBUF beside the weights' tiles. */
+function partsOf({ op, dims, dtype, ...rest }: OperatorCase): OperatorCase[] {
+  if (op !== 'rmsnorm-matmul' && op !== 'add-rmsnorm-matmul') return [];
+  const { m = 1, k = 1 } = dims;
+  const pointwise = (name: 'add' | 'rmsnorm'): OperatorCase => ({ op: name, dims: { rows: m, cols: k }, dtype });
+  const sum = op === 'add-rmsnorm-matmul' ? [pointwise('add')] : [];
+  return [...sum, pointwise('rmsnorm'), { op: 'matmul', dims, dtype, ...rest }];
 }
 
 /** Ranks of a chip share its memory: they are timed as copies of one problem on all of their cores. */
@@ -72,13 +90,14 @@ export function inferenceTables(
   return {
     cluster,
     collectives: clocks.collectives,
-    programs: (software, ranks) => programTimes(cluster, software, clocks.operators(ranks), constants),
+    programs: (software, phase, ranks) => programTimes(cluster, software, phase, clocks.operators(ranks), constants),
   };
 }
 
 function programTimes(
   { system, rank, lnc }: Cluster,
   software: Software,
+  phase: 'prefill' | 'decode',
   clock: OperatorClock,
   constants: Constants,
 ): ProgramTimes {
@@ -86,17 +105,17 @@ function programTimes(
   if (cores === null) {
     return { operator: (operator) => clock(operator).time, synchronise: 0, hostStep: 0, hostSequence: 0 };
   }
-  const efficiency = software === 'compiler' ? constants.neuronCompiledEfficiency! : 1;
+  const efficiency = software === 'compiler' && phase === 'prefill' ? constants.neuronCompiledEfficiency! : 1;
   const isOneCore = (rank === 'chip' ? cores : lnc) === 1;
   return {
     operator(operator) {
-      const { busy } = clock(operator);
-      let busiest = 0;
-      for (const engine in busy) {
-        const time = busy[engine]!;
-        busiest = Math.max(busiest, engine === 'DMA' ? time : time / efficiency);
+      try {
+        return busiest(clock(operator)) / efficiency;
+      } catch (error) {
+        const parts = partsOf(operator);
+        if (parts.length === 0 || !(error instanceof ModelError && error.code === 'PROGRAM')) throw error;
+        return parts.reduce((sum, part) => sum + busiest(clock(part)), 0) / efficiency;
       }
-      return busiest;
     },
     synchronise: isOneCore || software === 'megakernel' ? 0 : constants.neuronCoreSync!,
     hostStep: constants.neuronHostStep!,

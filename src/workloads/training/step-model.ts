@@ -23,8 +23,14 @@ import type { Collective } from '../../collectives/schedule.ts';
 import type { OperatorClock } from '../../core/operator-case.ts';
 import { operatorClock } from '../../core/operator-clock.ts';
 import { FORMAT_BYTES } from '../../core/operator-work.ts';
-import type { Step } from '../../models/graph.ts';
-import { layersBefore, type PreparedMemory, prepareTrainingMemory, trainingMemory } from '../../models/memory.ts';
+import type { Graph, Step } from '../../models/graph.ts';
+import {
+  layersBefore,
+  type MemoryUse,
+  type PreparedMemory,
+  prepareTrainingMemory,
+  trainingMemory,
+} from '../../models/memory.ts';
 import {
   embeddingGraph,
   headGraph,
@@ -35,11 +41,11 @@ import {
 } from '../../models/model-graph.ts';
 import { layerParameters } from '../../models/parameters.ts';
 import { rankEdgeParameters } from '../../models/shard.ts';
-import { layerCount } from '../../models/spec.ts';
+import { type LayerKind, layerCount } from '../../models/spec.ts';
 import { type PipelineWork, pipelineTime, pipelineWork } from '../pipeline/closed-form.ts';
 import type { StageTimes } from '../pipeline/engine.ts';
 import { CostCurve } from './curve.ts';
-import { type ByDimension, DIMENSIONS, type GraphTime, graphTime } from './graph-time.ts';
+import { type ByDimension, DIMENSIONS, type GraphTime, graphTime, type ItemClock } from './graph-time.ts';
 import { itemClock, operatorTime } from './part-clock.ts';
 import { PLACEMENTS, replicaGroups, strideOf } from './placement.ts';
 import type { StepCost, StepPlan, TrainingSetup } from './setup.ts';
@@ -65,6 +71,13 @@ interface Replicas {
 interface PartExchanges {
   readonly dense: Replicas;
   readonly experts: Replicas;
+}
+
+/** What several models of one job can have in common. */
+export interface SharedTables {
+  readonly operators: OperatorClock;
+  readonly collectives: CollectiveClock;
+  readonly graphs: Map<string, readonly Graph[]>;
 }
 
 /** What depends on how weights are cut: parameters of each part on a rank, and the tables below it. */
@@ -104,16 +117,16 @@ export class StepModel {
     gather: 0,
   };
 
-  constructor(
-    setup: TrainingSetup,
-    collectives: CollectiveClock = collectiveClock(setup.cluster, setup.constants),
-    operators: OperatorClock = rankClock(setup),
-  ) {
+  readonly #graphs: Map<string, readonly Graph[]>;
+
+  /** `shared`: clocks and graphs of models of the same job with other constants, which those don't depend on. */
+  constructor(setup: TrainingSetup, shared: Partial<SharedTables> = {}) {
     const { model, seq, stateBytes, formats, dropout, flash, expertSkew } = setup;
     this.setup = setup;
     this.#memory = prepareTrainingMemory(model, { seq, stateBytes, formats, dropout, flash, expertSkew });
-    this.#operators = operators;
-    this.#collectives = collectives;
+    this.#operators = shared.operators ?? rankClock(setup);
+    this.#collectives = shared.collectives ?? collectiveClock(setup.cluster, setup.constants);
+    this.#graphs = shared.graphs ?? new Map();
     this.#kinds = model.kinds.length;
     this.#layers = layerCount(model);
     this.#before = layersBefore(model, this.#layers);
@@ -185,17 +198,34 @@ export class StepModel {
   }
 
   #times(plan: StepPlan, phase: LayerPhase): GraphTime[] {
-    const { setup } = this;
-    const { model, overlap, constants } = setup;
-    const step = this.stepOf(plan);
-    const clock = (kind?: (typeof model.kinds)[number]) =>
-      itemClock(setup, this.#operators, this.#collectives, plan, kind);
+    const { model, overlap, constants } = this.setup;
     const options = { pieces: overlap.tensor ? plan.tp : 1, contention: constants.overlapContention! };
-    return [
-      ...model.kinds.map((kind) => graphTime(layerGraph(model, kind, phase, plan, step), clock(kind), options)),
-      graphTime(embeddingGraph(model, phase, plan, step), clock(), options),
-      graphTime(headGraph(model, phase, plan, step), clock(), options),
-    ];
+    return this.#graphsOf(plan, phase).map((graph, part) =>
+      graphTime(graph, this.itemClock(plan, model.kinds[part]), options),
+    );
+  }
+
+  /** Of the kinds of layers, of embedding and head. */
+  #graphsOf(plan: StepPlan, phase: LayerPhase): readonly Graph[] {
+    const { tp, sp, cp, cpMode, ep, expertTp, microBatch, recompute } = plan;
+    const key = `${phase} ${tp} ${sp} ${cp} ${cpMode} ${ep} ${expertTp} ${microBatch} ${recompute}`;
+    let graphs = this.#graphs.get(key);
+    if (graphs === undefined) {
+      const { model } = this.setup;
+      const step = this.stepOf(plan);
+      graphs = [
+        ...model.kinds.map((kind) => layerGraph(model, kind, phase, plan, step)),
+        embeddingGraph(model, phase, plan, step),
+        headGraph(model, phase, plan, step),
+      ];
+      this.#graphs.set(key, graphs);
+    }
+    return graphs;
+  }
+
+  /** The clock of the items of a layer of `kind`, or of embedding and head. */
+  itemClock(plan: StepPlan, kind?: LayerKind): ItemClock {
+    return itemClock(this.setup, this.#operators, this.#collectives, plan, kind);
   }
 
   /** Time to send a micro-batch's activations on to the next stage. */
@@ -240,8 +270,14 @@ export class StepModel {
 
   /** Over no group, one, or the inner of two with all bytes and the outer with a rank's share of them. */
   #over([inner, outer]: readonly RankGroup[]): Replicas {
-    const one = (collective: Collective, group: RankGroup | undefined, bytes: Bytes): Seconds =>
-      group === undefined ? 0 : this.#collectives({ collective, bytes, group }).time;
+    // Libraries carry large collectives out hierarchically over nodes; looking for a flat one takes long.
+    const { cluster } = this.setup;
+    const nodeRanks = cluster.ranksPerChip * cluster.chipsPerNode;
+    const one = (collective: Collective, group: RankGroup | undefined, bytes: Bytes): Seconds => {
+      if (group === undefined) return 0;
+      const spansNodes = group.ranks * group.stride > nodeRanks;
+      return this.#collectives({ collective, bytes, group, ...(spansNodes && { algorithm: 'hierarchical' }) }).time;
+    };
     const curve = (...parts: readonly Collective[]) =>
       new CostCurve((bytes) => parts.reduce((sum, part) => sum + one(part, inner, bytes), 0));
     if (outer === undefined) {
@@ -324,15 +360,16 @@ export class StepModel {
         if (zero === 3) gather += count * this.#gatherTime(table, over, part);
       }
       // The longer of the two queues, and what the shorter one takes from it.
-      const pair = Math.max(forward, backward, compute + contention * Math.min(compute, communication), communication);
+      const queue = communication + 2 * gather + reduce;
+      const pair = Math.max(forward, backward, compute + contention * Math.min(compute, queue), queue);
       work.forward[stage] = hostPass + beside(forward, gather, contention);
       work.backward[stage] = hostPass + beside(backward, gather + reduce, contention);
-      work.input[stage] = hostPass + input;
-      work.weight[stage] = weight;
-      work.pair[stage] = 2 * hostPass + Math.min(pair, forward + backward);
+      work.input[stage] = hostPass + beside(input, gather, contention);
+      work.weight[stage] = beside(weight, reduce, contention);
+      work.pair[stage] = Math.min(2 * hostPass + pair, work.forward[stage]! + work.backward[stage]!);
       // Outside of dualpipe the steady state alternates the two: what a pair saves is taken off the backward pass.
       if (overlap.passes && plan.schedule !== 'dualpipe') {
-        work.backward[stage] = Math.max(0, work.backward[stage]! - Math.max(0, forward + backward - pair));
+        work.backward[stage] = work.pair[stage]! - work.forward[stage]!;
       }
     }
     return work;
@@ -372,6 +409,11 @@ export class StepModel {
       sums.gather =
         over.dense.allGather.time(dense * this.#weightBytes) + over.experts.allGather.time(experts * this.#expertBytes);
     }
+  }
+
+  /** Writes what the fullest rank of `plan` holds into `out`: needs no tables. */
+  memory(plan: StepPlan, out: MemoryUse): void {
+    trainingMemory(this.#memory, plan, out);
   }
 
   /** Times of the virtual stages of a plan, as the event engine takes them. */

@@ -8,7 +8,7 @@ import { type Economics, economics } from '../economics.ts';
 import { type PipelineRun, runPipeline } from '../pipeline/engine.ts';
 import { pipelineOrder } from '../pipeline/order.ts';
 import { type PlanOptions, rankCapacity, stepPlan, type TrainingJobOptions, trainingSetup } from './options.ts';
-import { emptyCost, type StepPlan } from './setup.ts';
+import { emptyCost, type StepCost, type StepPlan } from './setup.ts';
 import { StepModel } from './step-model.ts';
 
 /** Times add up to the step's. Collectives count as far as they are not hidden. */
@@ -72,7 +72,8 @@ const PEAKS: Readonly<Partial<Record<OperandFormat, readonly PeakFormat[]>>> = {
   nvfp4: ['fp4', 'fp8'],
 };
 
-function peakRate({ peak }: ChipSpec, format: OperandFormat): number | null {
+/** Of a chip, in operations per second; null where nobody states one. */
+export function peakRate({ peak }: ChipSpec, format: OperandFormat): number | null {
   const names = PEAKS[format] ?? [format as PeakFormat];
   return names.map((name) => peak[name]).find((rate) => typeof rate === 'number') ?? null;
 }
@@ -147,16 +148,15 @@ export function describeStep(model: StepModel, plan: StepPlan): TrainingResult {
       capacityBytes,
       stage,
     },
-    breakdown: breakdownOf(model, plan),
+    breakdown: breakdownOf(model, plan, cost),
     ...money,
     costPerMTokUsd: perMTok(money.costUsd),
     energyPerMTokJ: perMTok(money.energyJ),
   };
 }
 
-function breakdownOf(model: StepModel, plan: StepPlan): TrainingBreakdown {
-  const cost = emptyCost();
-  model.evaluate(plan, cost);
+/** Where the time of an evaluated plan goes. */
+export function breakdownOf(model: StepModel, plan: StepPlan, cost: StepCost): TrainingBreakdown {
   const { compute, exposed } = model.slowestDevice(plan);
   const ns = 1e9;
   const times = plan.microBatches * ns;
