@@ -1,6 +1,7 @@
 /**
  * trnsim: a Trainium machine. Everything that the command line does is here, as functions on plain data.
  */
+
 export { ModelError, type ModelErrorCode } from './base/errors.ts';
 export { parseJson, toJson } from './base/json.ts';
 export * from './base/units.ts';
@@ -115,7 +116,7 @@ export {
   capability,
   costRow,
   saving,
-  type TrainingRun,
+  type TrainingRun as TrainingRunCost,
   trainingRun,
   unitCost,
 } from './economics/costs.ts';
@@ -375,6 +376,11 @@ export {
   type TimedCollective,
   timeCollective,
 } from './workloads/collective.ts';
+export { economics } from './workloads/economics.ts';
+export { type BitFlip, Executor } from './workloads/execution/executor.ts';
+export { ADAMW_DEFAULTS, type Optimizer } from './workloads/execution/optimizer.ts';
+export { openSession, type Session, type SessionOptions } from './workloads/execution/session.ts';
+export type { StepOptions } from './workloads/execution/transformer.ts';
 export type { StepBreakdown } from './workloads/inference/breakdown.ts';
 export {
   decodeStep,
@@ -402,11 +408,6 @@ export {
   type MachineClocks,
   machineClocks,
 } from './workloads/inference/tables.ts';
-export { economics } from './workloads/economics.ts';
-export { type BitFlip, Executor } from './workloads/execution/executor.ts';
-export { ADAMW_DEFAULTS, type Optimizer } from './workloads/execution/optimizer.ts';
-export { openSession, type Session, type SessionOptions } from './workloads/execution/session.ts';
-export type { StepOptions } from './workloads/execution/transformer.ts';
 export {
   type KernelOptions,
   type KernelResult,
@@ -464,6 +465,7 @@ export {
 } from './workloads/training/setup.ts';
 export { StepModel } from './workloads/training/step-model.ts';
 export { pipelineRun, type TrainingResult, trainStep } from './workloads/training/train.ts';
+export {
   type FlipReport,
   gradientBound,
   runTraining,

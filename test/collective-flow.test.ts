@@ -37,6 +37,7 @@ function problemOf(flows: readonly Flow[], capacity: readonly number[]): FlowPro
       limit: Float64Array.from(flows, (flow) => Math.min(...flow.uses.map(([r]) => capacity[r]! / own(r, flow)))),
     },
     capacity: Float64Array.from(capacity),
+    resources: Int32Array.from(capacity, (_, r) => r),
     stages: {
       first: Int32Array.from({ length: 2 * flows.length + 1 }, (_, e) => e),
       owner: Int32Array.from({ length: 2 * flows.length }, (_, s) => s),
@@ -167,7 +168,7 @@ describe('folding', () => {
       const members = Int32Array.from({ length: ranks }, (_, r) => r);
       for (const steps of [[0], Array.from({ length: schedule.steps }, (_, s) => s)]) {
         const program = compileSteps(schedule, steps, [members], 4096, wires);
-        const problem = flowProblem(program, wires, wires.capacities(engine));
+        const problem = flowProblem(program, wires, engine);
         const drives = engine.protocols.map((protocol) => driveOf(program, wires, engine, protocol));
         const plain = runFlow(problem, drives[0]!, 1);
         const folded = fold(problem, drives);
@@ -196,7 +197,7 @@ describe('folding', () => {
       });
       const program = compileSteps(schedule, [0], [Int32Array.from({ length: chips }, (_, r) => r)], 1, wires);
       const drives = [driveOf(program, wires, engine, engine.protocols[0]!)];
-      return fold(flowProblem(program, wires, wires.capacities(engine)), drives)!.problem.path.length;
+      return fold(flowProblem(program, wires, engine), drives)!.problem.path.length;
     });
     // 4 x 4: (0 1 2) x (0 1 2) hops without order, 6; with both of z's rates 9 x 3.
     expect(classes[0]).toBeLessThanOrEqual(9);

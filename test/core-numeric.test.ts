@@ -171,8 +171,15 @@ describe('element by element', () => {
       nc.activation(t.out!, 'softplus', t.x!);
       nc.activation(t.sigmoid!, 'sigmoid', t.x!);
     });
-    expect(out).toEqual(Float32Array.of(Math.exp(-80), Math.exp(-30), 30, 88));
-    expect(sigmoid).toEqual(Float32Array.of(Math.exp(-80), Math.exp(-30), 1, 1));
+    const expected = (last: readonly number[]) => [Math.exp(-80), Math.exp(-30), ...last];
+    for (const [got, values] of [
+      [out, expected([30, 88])],
+      [sigmoid, expected([1, 1])],
+    ] as const) {
+      values.forEach((value, i) => {
+        expect(Math.abs(got![i]! - value)).toBeLessThanOrEqual(4 * 2 ** -23 * value);
+      });
+    }
   });
 
   test('select takes a where the predicate is not 0', () => {
@@ -198,6 +205,19 @@ describe('element by element', () => {
       },
     );
     expect([...out!]).toEqual([1, -9, -9, -9, 1, 1, -9, -9, 1, 1, 1, -9]);
+    for (const [constant, partitionStep, freeStep] of [
+      [-3, 1, 2],
+      [5, -4, 0],
+      [2, 0, -3],
+      [0, 1, 1],
+      [-9, 0, 0],
+    ] as const) {
+      const { kept } = onTile({ x }, { kept: ['f32', 3, 4] }, (nc, t) =>
+        nc.affineSelect(t.kept!, t.x!, { base: new Index(constant), partitionStep, freeStep, fill: -9 }),
+      );
+      const keeps = (i: number) => constant + Math.floor(i / 4) * partitionStep + (i % 4) * freeStep >= 0;
+      expect([...kept!]).toEqual(Array.from({ length: 12 }, (_, i) => (keeps(i) ? 1 : -9)));
+    }
     expect([...count!]).toEqual([10, 12, 14, 16, 6, 8, 10, 12, 2, 4, 6, 8]);
     // toFloat32 rounds 2^24 + 1 and 2^24 + 3 to even.
     expect([...large!.slice(0, 4)]).toEqual([2 ** 24, 2 ** 24, 2 ** 24 + 2, 2 ** 24 + 4]);

@@ -101,7 +101,7 @@ export class CollectiveModel {
       fidelity,
       protocol,
       steps: plan.steps,
-      resources: resourceUses(runs, time, this.wires, this.engine),
+      resources: resourceUses(runs, time, this.engine),
     };
   }
 
@@ -229,14 +229,14 @@ export class CollectiveModel {
   ): Seconds {
     const protocol = this.engine.protocols[index]!;
     const times = { inside: 0, between: 0 };
-    for (const { level, clocks } of phases) {
+    for (const { level, run } of phases) {
       if (level === 'between' && this.#isTooLarge(between)) {
         times.between += roundsTime(between, bytes, protocol, index);
         continue;
       }
-      const kinds = clocks().map((clock) => clock.run(bytes, index, fidelity));
-      runs.push(...kinds);
-      times[level] += kinds.reduce((slowest, { time }) => Math.max(slowest, time), 0);
+      const result = run(bytes, index, fidelity);
+      runs.push(result);
+      times[level] += result.time;
     }
     // Ranks that are late are inside the times already.
     return this.#combine(times.inside, times.between, inside, between, index) - this.#late;

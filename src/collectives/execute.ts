@@ -32,7 +32,8 @@ export interface ResourceUse {
 
 export interface PhaseRun {
   readonly time: Seconds;
-  /** By the numbers of the wires. */
+  /** By the numbers of these wires. */
+  readonly wires: Wires;
   readonly load: Float64Array;
   readonly peak: Float64Array;
 }
@@ -41,12 +42,10 @@ export interface PhaseRun {
 interface Prepared {
   readonly program: Program;
   readonly load: Float64Array;
-  /** Of the resources known when it was prepared: all that it uses. */
-  readonly capacity: Float64Array;
   /** For each protocol of the engine. */
   readonly drives: readonly Drive[];
   /** For the flow clock: classes where there is symmetry, and the class of each resource. */
-  readonly flow: () => Folded;
+  readonly flow: () => Folded & { readonly resources: Int32Array };
 }
 
 /** Ends that differ by less than this part of the time are one: rounding. */
@@ -88,7 +87,7 @@ export class PhaseClock {
     if (folded !== null) return folded;
     this.#whole ??= this.#prepare(Array.from({ length: this.#schedule.steps }, (_, step) => step));
     const { time, peak } = this.#execute(this.#whole, bytes, protocol, fidelity, this.#readyTimes());
-    return { time, load: this.#whole.load.map((load) => load * bytes), peak };
+    return { time, wires: this.#wires, load: this.#whole.load.map((load) => load * bytes), peak };
   }
 
   /** When each endpoint begins; undefined if all at once. */
@@ -108,7 +107,7 @@ export class PhaseClock {
   /** One step of each class, if every one of them leaves all endpoints in step; null if not. */
   #runClasses(bytes: Bytes, protocol: number, fidelity: 'flow' | 'event'): PhaseRun | null {
     const resources = this.#wires.rate.length;
-    const total = { time: 0, load: new Float64Array(resources), peak: new Float64Array(resources) };
+    const total = { time: 0, wires: this.#wires, load: new Float64Array(resources), peak: new Float64Array(resources) };
     for (const prepared of this.#classes) {
       const { count } = prepared;
       const { time, earliest, peak } = this.#execute(prepared, bytes, protocol, fidelity);
@@ -126,34 +125,48 @@ export class PhaseClock {
     const wires = this.#wires;
     const program = compileSteps(this.#schedule, steps, this.#groups, this.#bytesPerElement, wires);
     const engine = this.#engine;
-    const capacity = wires.capacities(engine);
     const drives = engine.protocols.map((protocol) => driveOf(program, wires, engine, protocol));
-    let folded: Folded | undefined;
-    const flow = (): Folded => {
+    let folded: (Folded & { readonly resources: Int32Array }) | undefined;
+    const flow = (): Folded & { readonly resources: Int32Array } => {
       if (folded === undefined) {
-        const problem = flowProblem(program, wires, capacity);
-        const resourceClass = Uint32Array.from(problem.capacity, (_, r) => r);
-        folded = fold(problem, drives) ?? { problem, drives, resourceClass };
+        const problem = flowProblem(program, wires, engine);
+        const each = { problem, drives, resourceClass: Uint32Array.from(problem.capacity, (_, r) => r) };
+        const classes = fold(problem, drives);
+        folded = { ...(classes ?? each), resources: problem.resources };
       }
       return folded;
     };
-    return { program, load: loadOf(program, wires), capacity, drives, flow };
+    return { program, load: loadOf(program, wires), drives, flow };
   }
 
+  /** Runs a program; `peak` is by the numbers of the wires. */
   #execute(
-    { program, capacity, drives, flow }: Prepared,
+    { program, drives, flow }: Prepared,
     bytes: Bytes,
     protocol: number,
     fidelity: 'flow' | 'event',
     ready?: Float64Array,
   ): ExecutionResult {
-    if (fidelity === 'event')
-      return runEvents(program, this.#wires, capacity, drives[protocol]!, bytes, DEFAULT_CHUNK, ready);
-    if (ready !== undefined)
-      return runFlow(flowProblem(program, this.#wires, capacity), drives[protocol]!, bytes, ready);
-    const folded = flow();
-    const result = runFlow(folded.problem, folded.drives[protocol]!, bytes);
-    return { ...result, peak: Float64Array.from(folded.resourceClass, (c) => result.peak[c]!) };
+    const drive = drives[protocol]!;
+    const wires = this.#wires;
+    if (fidelity === 'event') {
+      return runEvents(program, wires, wires.capacities(this.#engine), drive, bytes, DEFAULT_CHUNK, ready);
+    }
+    const peak = new Float64Array(wires.rate.length);
+    if (ready !== undefined) {
+      const problem = flowProblem(program, wires, this.#engine);
+      const result = runFlow(problem, drive, bytes, ready);
+      problem.resources.forEach((resource, r) => {
+        peak[resource] = result.peak[r]!;
+      });
+      return { ...result, peak };
+    }
+    const { problem, drives: folded, resourceClass, resources } = flow();
+    const result = runFlow(problem, folded[protocol]!, bytes);
+    resources.forEach((resource, r) => {
+      peak[resource] = result.peak[resourceClass[r]!]!;
+    });
+    return { ...result, peak };
   }
 }
 
@@ -168,25 +181,21 @@ export function stepClasses({ stepClass }: Schedule): { first: number; count: nu
   return Array.from(classes.values());
 }
 
-/** The resources that were used, longest busy first; equal ones in the order of their numbers. */
-export function resourceUses(
-  runs: readonly PhaseRun[],
-  time: Seconds,
-  wires: Wires,
-  engine: CollectiveEngine,
-): ResourceUse[] {
-  const uses: ResourceUse[] = [];
-  wires.capacities(engine).forEach((capacity, resource) => {
-    let bytes = 0;
-    let peak = 0;
-    for (const run of runs) {
-      bytes += run.load[resource] ?? 0;
-      peak = Math.max(peak, run.peak[resource] ?? 0);
-    }
-    if (bytes === 0) return;
-    const busy = bytes / capacity;
-    const kind = wires.kind(resource);
-    uses.push({ name: wires.name(resource), kind, bytes, busy, utilization: time > 0 ? busy / time : 0, peak });
-  });
-  return uses.sort((a, b) => b.busy - a.busy);
+/** The resources that were used, longest busy first; equal ones in the order in which they were met. */
+export function resourceUses(runs: readonly PhaseRun[], time: Seconds, engine: CollectiveEngine): ResourceUse[] {
+  const uses = new Map<string, { -readonly [K in keyof ResourceUse]: ResourceUse[K] }>();
+  for (const { wires, load, peak } of runs) {
+    const capacity = wires.capacities(engine);
+    load.forEach((bytes, resource) => {
+      if (bytes === 0) return;
+      const name = wires.name(resource);
+      const use = uses.get(name) ?? { name, kind: wires.kind(resource), bytes: 0, busy: 0, utilization: 0, peak: 0 };
+      use.bytes += bytes;
+      use.busy += bytes / capacity[resource]!;
+      use.peak = Math.max(use.peak, peak[resource]!);
+      use.utilization = time > 0 ? use.busy / time : 0;
+      uses.set(name, use);
+    });
+  }
+  return Array.from(uses.values()).sort((a, b) => b.busy - a.busy);
 }

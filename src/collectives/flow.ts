@@ -8,8 +8,9 @@ import type { Bytes, Seconds } from '../base/units.ts';
 import type { KernelExports } from '../kernels/wasm.gen.ts';
 import { instantiateKernels } from '../kernels/wasm.ts';
 import type { Drive } from './drive.ts';
+import type { CollectiveEngine } from './engine.ts';
 import type { Program, Stages } from './program.ts';
-import type { Wires } from './wires.ts';
+import { kindFactors, type Wires } from './wires.ts';
 
 export interface ExecutionResult {
   readonly time: Seconds;
@@ -27,6 +28,8 @@ export interface FlowProblem {
   readonly paths: FlatPaths;
   readonly capacity: Float64Array;
   readonly stages: Stages;
+  /** Number of each resource in the wires. */
+  readonly resources: Int32Array;
 }
 
 /** The resources of each path with weights, and what a transfer alone reaches on it. */
@@ -44,10 +47,57 @@ interface Loop {
 
 let loop: Loop | undefined;
 
-/** The problem that a program is on these wires; all ways of a path as one list, with the share of the way in the weight. */
-export function flowProblem(program: Program, wires: Wires, capacity: Float64Array): FlowProblem {
-  const { path, bytes, stages } = program;
-  return { path, bytes, paths: flatten(wires, capacity), capacity, stages };
+/**
+ * The problem that a program is on these wires, with only the paths and resources that it uses; all ways of a path as one
+ * list, with the share of the way in the weight.
+ */
+export function flowProblem(program: Program, wires: Wires, engine: CollectiveEngine): FlowProblem {
+  const { bytes, stages } = program;
+  const { ways, entries, share, resource, weight } = wires.paths;
+  const factors = kindFactors(engine);
+  const pathNumber = new Map<number, number>();
+  const resourceNumber = new Map<number, number>();
+  const start = [0];
+  const entryResource: number[] = [];
+  const entryWeight: number[] = [];
+  const path = program.path.map((global) => {
+    const known = pathNumber.get(global);
+    if (known !== undefined) return known;
+    for (let way = ways[global]!; way < ways[global + 1]!; way++) {
+      for (let i = entries[way]!; i < entries[way + 1]!; i++) {
+        const number = resourceNumber.get(resource[i]!) ?? resourceNumber.size;
+        resourceNumber.set(resource[i]!, number);
+        entryResource.push(number);
+        entryWeight.push(weight[i]! * share[way]!);
+      }
+    }
+    start.push(entryResource.length);
+    pathNumber.set(global, pathNumber.size);
+    return pathNumber.size - 1;
+  });
+  const resources = Int32Array.from(resourceNumber.keys());
+  const capacity = Float64Array.from(resources, (r) => wires.rate[r]! * factors[wires.kinds[r]!]!);
+  const flat = {
+    start: Uint32Array.from(start),
+    resource: Uint32Array.from(entryResource),
+    weight: Float64Array.from(entryWeight),
+  };
+  return { path, bytes, paths: { ...flat, limit: limitsOf(flat, capacity) }, capacity, stages, resources };
+}
+
+/** What a transfer alone reaches on each path. */
+function limitsOf({ start, resource, weight }: Omit<FlatPaths, 'limit'>, capacity: Float64Array): Float64Array {
+  const used = new Float64Array(capacity.length);
+  return Float64Array.from({ length: start.length - 1 }, (_, path) => {
+    let limit = Number.POSITIVE_INFINITY;
+    // A path may meet a resource more than once: the memory of a chip that it stays on, a link of two ways.
+    for (let i = start[path]!; i < start[path + 1]!; i++) used[resource[i]!]! += weight[i]!;
+    for (let i = start[path]!; i < start[path + 1]!; i++) {
+      limit = Math.min(limit, capacity[resource[i]!]! / used[resource[i]!]!);
+    }
+    for (let i = start[path]!; i < start[path + 1]!; i++) used[resource[i]!] = 0;
+    return limit;
+  });
 }
 
 /** Time of the problem with `scale` times its bytes. `ready`: when each endpoint begins; at once if left out. */
@@ -155,34 +205,6 @@ export function loadOf({ path, bytes }: Program, wires: Wires): Float64Array {
     }
   }
   return load;
-}
-
-const flattened = new WeakMap<Float64Array, FlatPaths>();
-
-/** Kept with the capacities, which are made anew when paths have been added. */
-function flatten(wires: Wires, capacity: Float64Array): FlatPaths {
-  const { ways, entries, share, resource, weight } = wires.paths;
-  const known = flattened.get(capacity);
-  if (known?.start.length === ways.length) return known;
-  const weights = Float64Array.from(weight);
-  for (let way = 0; way < share.length; way++) {
-    for (let i = entries[way]!; i < entries[way + 1]!; i++) weights[i]! *= share[way]!;
-  }
-  const start = Uint32Array.from(ways, (way) => entries[way]!);
-  const limit = new Float64Array(start.length - 1);
-  const used = new Float64Array(capacity.length);
-  for (let path = 0; path < limit.length; path++) {
-    limit[path] = Number.POSITIVE_INFINITY;
-    // A path may meet a resource more than once: the memory of a chip that it stays on, a link of two ways.
-    for (let i = start[path]!; i < start[path + 1]!; i++) used[resource[i]!]! += weights[i]!;
-    for (let i = start[path]!; i < start[path + 1]!; i++) {
-      limit[path] = Math.min(limit[path]!, capacity[resource[i]!]! / used[resource[i]!]!);
-    }
-    for (let i = start[path]!; i < start[path + 1]!; i++) used[resource[i]!] = 0;
-  }
-  const flat = { start, resource: Uint32Array.from(resource), weight: weights, limit };
-  flattened.set(capacity, flat);
-  return flat;
 }
 
 type Column = Float64Array | Uint32Array | Int32Array | number;

@@ -56,6 +56,7 @@ export function fold(problem: FlowProblem, drives: readonly Drive[]): Folded | n
       bytes: Float64Array.from(first, (t) => problem.bytes[t]!),
       paths: { start, resource: Uint32Array.from(entryResource), weight: Float64Array.from(entryWeight), limit },
       capacity: Float64Array.from(resources, (r) => problem.capacity[r]!),
+      resources: Int32Array.from(resources, (r) => problem.resources[r]!),
       stages: foldStages(stages, stage, endpoint, first),
     },
     drives: drives.map(({ latency, efficiency }) => ({

@@ -6,17 +6,18 @@
  * In one node a plan is one schedule. Over several nodes it is hierarchical: inside the nodes, and between the ranks at the
  * same place in them, all places at once; a small group is also tried as one flat group.
  */
+import type { Bytes } from '../base/units.ts';
 import type { Cluster } from '../fabric/cluster.ts';
 import { buildSchedule } from './build.ts';
 import { type Candidate, candidatesFor, ELEMENTS_PER_RANK } from './candidates.ts';
 import type { RankGroup } from './cost.ts';
 import type { CollectiveEngine } from './engine.ts';
-import { PhaseClock } from './execute.ts';
+import { PhaseClock, type PhaseRun } from './execute.ts';
 import { nodeKinds, placeGroup, wholeGroups } from './placement.ts';
 import { profileSteps, type Round, roundOf, type StepProfile } from './rounds.ts';
 import { type InterAlgorithm, interRequirement, interRounds } from './scale-out.ts';
 import type { Collective, Schedule } from './schedule.ts';
-import type { Wires } from './wires.ts';
+import { Wires } from './wires.ts';
 
 interface ShapePhase {
   readonly level: 'inside' | 'between';
@@ -41,14 +42,19 @@ export interface PlanShape {
   readonly between: { readonly algorithm: InterAlgorithm; readonly nodes: number; readonly part: number } | null;
 }
 
+export interface PlanPhase {
+  readonly level: 'inside' | 'between';
+  /** Runs it on one node of each kind: the run of the slowest. */
+  readonly run: (bytes: Bytes, protocol: number, fidelity: 'flow' | 'event') => PhaseRun;
+}
+
 /** One way to carry a collective out, ready to be timed. */
 export interface Plan {
   readonly name: string;
   readonly algorithm: string;
   readonly steps: number;
   readonly usesSwitch: boolean;
-  /** Clocks of the phases, one for each kind of node. Made when first asked for. */
-  readonly phases: readonly { readonly level: 'inside' | 'between'; readonly clocks: () => readonly PhaseClock[] }[];
+  readonly phases: readonly PlanPhase[];
   /** Rounds inside nodes, of the first kind of node; of every kind; and between nodes. */
   readonly inside: readonly Round[];
   readonly insides: () => readonly (readonly Round[])[];
@@ -82,16 +88,32 @@ export function tunePlan(shape: PlanShape, collective: Collective, wires: Wires,
     algorithm,
     usesSwitch,
     steps: [...inside, ...far].reduce((sum, { count }) => sum + count, 0),
-    phases: phases.map(({ level, schedule, places, bytesPerElement }) => ({
-      level,
-      clocks: once(() => {
-        const made = schedule();
-        return places().map((groups) => new PhaseClock(made, groups, bytesPerElement, wires, engine));
-      }),
-    })),
+    phases: phases.map((phase) => planPhase(phase, wires, engine)),
     inside,
     insides: once(() => shape.insides().map(rounds)),
     between: far,
+  };
+}
+
+/** The clock of the first kind of node is kept; those of many other kinds would fill the memory. */
+function planPhase(
+  { level, schedule, places, bytesPerElement }: ShapePhase,
+  wires: Wires,
+  engine: CollectiveEngine,
+): PlanPhase {
+  const clockOf = (groups: readonly Int32Array[], on: Wires): PhaseClock =>
+    new PhaseClock(schedule(), groups, bytesPerElement, on, engine);
+  const first = once(() => clockOf(places()[0]!, wires));
+  return {
+    level,
+    run(bytes, protocol, fidelity) {
+      let slowest = first().run(bytes, protocol, fidelity);
+      for (const groups of places().slice(1)) {
+        const run = clockOf(groups, new Wires(wires.cluster)).run(bytes, protocol, fidelity);
+        if (run.time > slowest.time) slowest = run;
+      }
+      return slowest;
+    },
   };
 }
 
@@ -143,9 +165,9 @@ function insideShape(
 ): PlanShape {
   const { name, algorithm, elements } = candidate;
   const schedules = parts.map((part) => once(() => candidate.schedule(part)));
-  const profile = (groups: readonly Int32Array[]): StepProfile[] =>
-    schedules.flatMap((schedule) => profileSteps(schedule(), groups, 1 / elements, wires));
-  const inside = once(() => profile(places[0]!));
+  const profile = (groups: readonly Int32Array[], on: Wires): StepProfile[] =>
+    schedules.flatMap((schedule) => profileSteps(schedule(), groups, 1 / elements, on));
+  const inside = once(() => profile(places[0]!, wires));
   return {
     name,
     algorithm,
@@ -157,7 +179,8 @@ function insideShape(
       bytesPerElement: 1 / elements,
     })),
     inside,
-    insides: once(() => [inside(), ...places.slice(1).map(profile)]),
+    // Wires of their own, which are dropped: the paths of many kinds would fill the memory.
+    insides: once(() => [inside(), ...places.slice(1).map((groups) => profile(groups, new Wires(wires.cluster)))]),
     between: null,
   };
 }

@@ -52,6 +52,7 @@ export class Wires {
   /** Of a resource: the link, chip or rank that it is. */
   readonly #index: number[] = [];
   readonly #numbers: readonly Map<number, number>[] = RESOURCE_KINDS.map(() => new Map<number, number>());
+  readonly #names: string[] = [];
   readonly #crossing: boolean[] = [];
   readonly #known = new Map<number, number>();
   readonly #route: Int32Array;
@@ -102,6 +103,11 @@ export class Wires {
 
   /** `chip3->chip4 (x+)`, `chip3 memory`, `rank7 channel`, `chip3->nvlink0 adder`. */
   name(resource: number): string {
+    this.#names[resource] ??= this.#nameOf(resource);
+    return this.#names[resource];
+  }
+
+  #nameOf(resource: number): string {
     const index = this.#index[resource]!;
     switch (this.kind(resource)) {
       case 'memory':

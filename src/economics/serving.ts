@@ -64,20 +64,24 @@ function cuts({ kinds }: ModelSpec, chips: number): Cut[] {
 /**
  * What the system can do: for each way to cut the model the points of growing batches, up to the first beyond `tpot`.
  * One list answers for every tighter limit (`servingWithin`).
- * @throws ModelError if the system's links, memory or network are not published
+ * @throws ModelError if the system's links, memory or network are not published, or if its clocks model none of the plans
  */
 export function servingRows(system: SystemSpec, options: ServingOptions): ServingPoint[][] {
   const limit = expectFinite('tpot', options.tpot, { above: 0 });
   const tables = inferenceTables(createCluster(system, { rank: 'chip' }));
   const capacity = rankCapacity(tables.cluster);
-  return cuts(options.model, system.chips).map((cut) => {
+  let reason: ModelError | null = null;
+  const rows = cuts(options.model, system.chips).map((cut) => {
     const groups = Math.floor(system.chips / (cut.tp * cut.dp));
     const row: ServingPoint[] = [];
     for (let batch = cut.dp; batch <= MAX_BATCH && (row.at(-1)?.tpot ?? 0) <= limit; batch *= 4) {
       const plan = planOf(options, cut, batch);
       if (plan === null || inferencePlanMemory(plan).total > capacity) break;
       const time = timed(plan, tables);
-      if (time === null) break;
+      if (time instanceof ModelError) {
+        reason ??= time;
+        break;
+      }
       const { ttft, tpot, tokensPerSecond } = time;
       const total = groups * tokensPerSecond;
       row.push({
@@ -92,14 +96,16 @@ export function servingRows(system: SystemSpec, options: ServingOptions): Servin
     }
     return row;
   });
+  if (reason !== null && rows.every((row) => row.length === 0)) throw reason;
+  return rows;
 }
 
-/** Null for a shape that the clocks do not model: the row ends there. */
-function timed(plan: InferencePlan, tables: InferenceTables): InferenceTime | null {
+/** The error for a shape that the clocks do not model: the row ends there. */
+function timed(plan: InferencePlan, tables: InferenceTables): InferenceTime | ModelError {
   try {
     return evaluateInference(plan, tables);
   } catch (error) {
-    if (error instanceof ModelError) return null;
+    if (error instanceof ModelError) return error;
     throw error;
   }
 }

@@ -22,8 +22,12 @@ function short(text: string, length: number): string {
   return text.length <= length ? text : `${text.slice(0, length - 3)}...`;
 }
 
+function elasticityText({ elasticity, doubled }: Sensitivity): string {
+  return elasticity === null ? `(doubled: ${significant(doubled)})` : significant(elasticity);
+}
+
 function sensitivityText(sensitivity: readonly Sensitivity[]): string {
-  return sensitivity.map(({ input, elasticity }) => `${input} ${significant(elasticity)}`).join(', ');
+  return sensitivity.map((entry) => `${entry.input} ${elasticityText(entry)}`).join(', ');
 }
 
 /** A table; in full where `isFull` is set. */
@@ -52,7 +56,7 @@ function inFull(row: ClaimRow): string {
     ['verdict', verdict(row)],
     ['note', row.explanation || '-'],
     ['command', row.command],
-    ...row.sensitivity.map(({ input, elasticity }) => [`d ln / d ln ${input}`, significant(elasticity)] as const),
+    ...row.sensitivity.map((entry) => [`d ln / d ln ${entry.input}`, elasticityText(entry)] as const),
     ...details,
   ] as const;
   return table(lines, [
@@ -90,7 +94,7 @@ export function claimsMarkdown(claims: readonly ClaimRow[]): string {
     .map((row) => cells([row.id, row.quote, row.definition, `\`${row.command}\``]));
   return `# The public claims about Trainium, computed
 
-Printed by \`trnsim claims --markdown > docs/claims.md\`; a test holds this page to what the code computes. The statements are
+Printed by \`npm run claims\`; a test holds this page to what the code computes. The statements are
 quoted from the press and from AWS, by number. A figure agrees if the one computed rounds to it, or is on the right side of it.
 Nothing computed is stored: change a datum in \`data/\` and the row changes.
 

@@ -6,14 +6,17 @@
  * libraries reduce gradients after the last micro-batch; later software while the backward pass runs.
  */
 import { expectInteger } from '../base/errors.ts';
+import { collectiveClock } from '../collectives/collective-clock.ts';
+import { operatorClock } from '../core/operator-clock.ts';
 import { findSystem } from '../hardware/catalog.ts';
+import { type Constants, fittedList } from '../hardware/fitted.ts';
 import type { SystemSpec } from '../hardware/spec.ts';
 import { createCluster } from '../machine/cluster.ts';
 import { formatsOf } from '../models/formats.ts';
 import { modelFromFields } from '../models/from-fields.ts';
 import { parallelism } from '../models/shard.ts';
 import { emptyCost, type StepPlan, type TrainingSetup } from '../workloads/training/setup.ts';
-import { StepModel } from '../workloads/training/step-model.ts';
+import { type SharedTables, StepModel } from '../workloads/training/step-model.ts';
 import { formatOf } from './kernel.ts';
 import type { MeasuredSystem, TrainingCase, TrainingQuestion } from './measurement.ts';
 import type { Predict } from './predict.ts';
@@ -34,8 +37,9 @@ export function trainingPredictor({ system: measured, case: ran }: TrainingQuest
   const [plan, all] = plansOf(setup, ran);
   const capacity = memoryOf(setup);
   const [cost, recomputed] = [emptyCost(), emptyCost()];
+  const graphs: SharedTables['graphs'] = new Map();
   return (constants) => {
-    const model = new StepModel({ ...setup, constants });
+    const model = new StepModel({ ...setup, constants }, { ...clocksOf(setup, constants), graphs });
     model.evaluate(plan!, cost);
     if (all === undefined || cost.memory.total <= capacity) return cost.step;
     // As many layers as have to are recomputed: both times and memory are sums over layers.
@@ -44,6 +48,32 @@ export function trainingPredictor({ system: measured, case: ran }: TrainingQuest
     const share = saved <= 0 ? 0 : Math.min(1, (cost.memory.total - capacity) / saved);
     return cost.step + share * (recomputed.step - cost.step);
   };
+}
+
+/** Clocks of the rows on one machine, for one set of the constants of the layers below. */
+let known: { readonly key: string; readonly clocks: Map<string, Partial<SharedTables>> } = {
+  key: '',
+  clocks: new Map(),
+};
+
+function clocksOf({ cluster }: Omit<TrainingSetup, 'constants'>, constants: Constants): Partial<SharedTables> {
+  const { system, nodes, ranks, lnc } = cluster;
+  const { chip } = system;
+  // Reading them all also says that the prediction depends on them.
+  const lower = fittedList().filter(({ layer }) => layer !== 'llm');
+  const key = lower.map(({ name }) => constants[name]).join();
+  if (known.key !== key) known = { key, clocks: new Map() };
+  const machine = `${system.id} ${system.chips} ${nodes} ${ranks} ${lnc}`;
+  let clocks = known.clocks.get(machine);
+  if (clocks === undefined) {
+    clocks = {
+      collectives: collectiveClock(cluster, constants),
+      // Those of other makers' accelerators have constants of this layer.
+      ...(chip.cores !== null && { operators: operatorClock(chip, lnc, constants) }),
+    };
+    known.clocks.set(machine, clocks);
+  }
+  return clocks;
 }
 
 function memoryOf({ cluster }: Pick<TrainingSetup, 'cluster'>): number {

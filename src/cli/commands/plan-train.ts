@@ -217,7 +217,10 @@ function drive(
   let tp: number | undefined;
   return new Promise((resolve, reject) => {
     const next = (): void => {
-      if (stop.isAsked || todo.length === 0) return resolve();
+      if (stop.isAsked || todo.length === 0) {
+        resolve();
+        return;
+      }
       const same = todo.findIndex((unit) => tpOf(unit) === tp);
       // Otherwise of the one with most units left, which is least likely to be another worker's.
       const unit = todo.splice(same >= 0 ? same : mostLeft(todo, tpOf), 1)[0]!;

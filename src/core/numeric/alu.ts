@@ -1,78 +1,46 @@
 /**
- * What the lanes of VectorE, ScalarE and GpSimdE compute, on FP32. Operands and results are byte addresses of FP32
- * numbers without gaps.
+ * What the lanes of VectorE, ScalarE and GpSimdE compute, on FP32 numbers without gaps, given by their byte addresses.
  *
- * + - * / are correctly rounded: computed in double precision from FP32 and rounded to FP32, which is the same. NaN
- * goes through max and min. exp, tanh, erf, silu and gelu are the kernels' (`kernels/activation.ts` says how exact); log,
- * softplus and sigmoid are computed here in double precision with `base/math.ts` and rounded to FP32.
+ * + - * / are the kernels' and rounded once; NaN goes through max and min. exp, tanh, erf, silu and gelu are the kernels'
+ * too (`kernels/activation.ts` says how exact), log is within 1 ulp, and on top of them
+ *
+ *     sigmoid     1 / (1 + e^-x)                          4 ulp
+ *     softplus    max(x, 0) + ln(1 + e^-|x|)              4 ulp: ln(1 + e) = 2 (s + s^3/3 + ...), s = e / (2 + e) <= 1/3
+ *
  * The hardware looks its functions up in tables, whose errors AWS does not publish; the ranges for which the tables are
  * meant (exp up to 88.7, gelu and silu without NaN for infinities ...) are not refused.
  */
-import { exp, log } from '../../base/math.ts';
 import { ACTIVATION_SCRATCH_BYTES } from '../../kernels/activation.ts';
-import type { Arena } from '../../kernels/arena.ts';
-import type { ActivationFunction, AluOperator } from '../instructions.ts';
+import { type ActivationFunction, ALU_OPERATORS, type AluOperator } from '../instructions.ts';
+import type { EngineMemory } from './engine.ts';
 
-/** a (operator) b in double precision; comparisons give 1 or 0. */
-export function alu(operator: AluOperator, a: number, b: number): number {
-  switch (operator) {
-    case 'add':
-      return a + b;
-    case 'subtract':
-      return a - b;
-    case 'multiply':
-      return a * b;
-    case 'divide':
-      return a / b;
-    case 'max':
-      return Math.max(a, b);
-    case 'min':
-      return Math.min(a, b);
-    case 'is_gt':
-      return a > b ? 1 : 0;
-    case 'is_ge':
-      return a >= b ? 1 : 0;
-    case 'is_equal':
-      return a === b ? 1 : 0;
-  }
+/** The number by which the kernels know an operator. */
+export function operatorCode(operator: AluOperator): number {
+  return ALU_OPERATORS.indexOf(operator);
 }
 
-/** y[i] = fn(y[i]), i < n. */
-export type Activate = (n: number, y: number) => void;
+/** y[i] = fn(x[i]), i < n; `y` may be `x`. */
+export type Activate = (n: number, x: number, y: number) => void;
 
-/** A function of one number, given by a loop over the numbers so that each is a loop of its own to the compiler. */
-type Loop = (y: Float32Array) => void;
+/** A function of one number, as a loop of its own: one loop that calls them all would be several times slower. */
+type Loop = (n: number, x: Float32Array, y: Float32Array) => void;
 
 const LOOPS: Readonly<Partial<Record<ActivationFunction, Loop>>> = {
-  copy: () => {},
-  log: (y) => {
-    for (let i = 0; i < y.length; i++) y[i] = log(y[i]!);
+  copy: (_, x, y) => y.set(x),
+  reciprocal: (n, x, y) => {
+    for (let i = 0; i < n; i++) y[i] = 1 / x[i]!;
   },
-  reciprocal: (y) => {
-    for (let i = 0; i < y.length; i++) y[i] = 1 / y[i]!;
+  relu: (n, x, y) => {
+    for (let i = 0; i < n; i++) y[i] = Math.max(x[i]!, 0);
   },
-  relu: (y) => {
-    for (let i = 0; i < y.length; i++) y[i] = Math.max(y[i]!, 0);
+  rsqrt: (n, x, y) => {
+    for (let i = 0; i < n; i++) y[i] = 1 / Math.sqrt(x[i]!);
   },
-  rsqrt: (y) => {
-    for (let i = 0; i < y.length; i++) y[i] = 1 / Math.sqrt(y[i]!);
+  sqrt: (n, x, y) => {
+    for (let i = 0; i < n; i++) y[i] = Math.sqrt(x[i]!);
   },
-  sigmoid: (y) => {
-    for (let i = 0; i < y.length; i++) y[i] = 1 / (1 + exp(-y[i]!));
-  },
-  // ln(1 + e^x) = max(x, 0) + ln(1 + e^-|x|). Where e^-|x| is below 2^-30 it is its own logarithm: 1 + it would be 1.
-  softplus: (y) => {
-    for (let i = 0; i < y.length; i++) {
-      const x = y[i]!;
-      const small = exp(-Math.abs(x));
-      y[i] = Math.max(x, 0) + (small < 2 ** -30 ? small : log(1 + small));
-    }
-  },
-  sqrt: (y) => {
-    for (let i = 0; i < y.length; i++) y[i] = Math.sqrt(y[i]!);
-  },
-  square: (y) => {
-    for (let i = 0; i < y.length; i++) y[i] = y[i]! * y[i]!;
+  square: (n, x, y) => {
+    for (let i = 0; i < n; i++) y[i] = x[i]! * x[i]!;
   },
 };
 
@@ -84,11 +52,40 @@ const KERNELS = {
   tanh: 'tanh_f32',
 } as const;
 
-/** The function as it runs over the memory of `arena`. */
-export function activation(arena: Arena, fn: ActivationFunction): Activate {
+/** ln(1 + e), 0 <= e <= 1, in double precision: what follows the term of s^19 is below 2^-32 of the sum. */
+function log1p(e: number): number {
+  const s = e / (2 + e);
+  const t = s * s;
+  let sum = 0;
+  for (let k = 19; k >= 3; k -= 2) sum = t * (1 / k + sum);
+  return 2 * s * (1 + sum);
+}
+
+/** The function for up to `count` numbers at a time. */
+export function activation(memory: EngineMemory, fn: ActivationFunction, count: number): Activate {
   const loop = LOOPS[fn];
-  if (loop !== undefined) return (n, y) => loop(new Float32Array(arena.memory.buffer, y, n));
-  const kernel = arena.kernels[KERNELS[fn as keyof typeof KERNELS]];
+  if (loop !== undefined) {
+    return (n, x, y) => {
+      const { buffer } = memory.floats;
+      loop(n, new Float32Array(buffer, x, n), new Float32Array(buffer, y, n));
+    };
+  }
+  const { arena } = memory;
+  const { kernels } = arena;
+  if (fn === 'log') return (n, x, y) => kernels.log_f32(n, x, y);
   const scratch = arena.scratch('activation', ACTIVATION_SCRATCH_BYTES);
-  return (n, y) => kernel(n, y, y, scratch);
+  if (fn === 'sigmoid' || fn === 'softplus') {
+    const powers = memory.reserve('powers', count * 4);
+    return (n, x, y) => {
+      const { floats } = memory;
+      const [from, to, e] = [x >> 2, y >> 2, powers.address >> 2];
+      const isSigmoid = fn === 'sigmoid';
+      for (let i = 0; i < n; i++) floats[e + i] = isSigmoid ? -floats[from + i]! : -Math.abs(floats[from + i]!);
+      kernels.exp_f32(n, powers.address, powers.address, scratch);
+      if (isSigmoid) for (let i = 0; i < n; i++) floats[to + i] = 1 / (1 + floats[e + i]!);
+      else for (let i = 0; i < n; i++) floats[to + i] = Math.max(floats[from + i]!, 0) + log1p(floats[e + i]!);
+    };
+  }
+  const kernel = kernels[KERNELS[fn as keyof typeof KERNELS]];
+  return (n, x, y) => kernel(n, x, y, scratch);
 }

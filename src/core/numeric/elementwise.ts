@@ -4,17 +4,21 @@
  */
 import type { TileView } from '../access.ts';
 import type { InstructionOf, ScalarOperand } from '../instructions.ts';
-import { activation, alu } from './alu.ts';
+import { activation, operatorCode } from './alu.ts';
 import type { EngineMemory, Reader, Step } from './engine.ts';
 
-/** Reads a number, or one for each partition: a step of 0 or 1 from partition to partition. */
+/** Reads a number, or one for each partition: a step of 0 or 4 bytes from partition to partition. */
 export interface ScalarReader {
-  readonly step: 0 | 1;
+  readonly step: 0 | 4;
   readonly read: Reader;
 }
 
+const ADD = operatorCode('add');
+const SUBTRACT = operatorCode('subtract');
+const MULTIPLY = operatorCode('multiply');
+
 export function scalarReader(memory: EngineMemory, where: string, operand: ScalarOperand, name: string): ScalarReader {
-  if (typeof operand !== 'number') return { step: 1, read: memory.reader(where, operand, name) };
+  if (typeof operand !== 'number') return { step: 4, read: memory.reader(where, operand, name) };
   const buffer = memory.reserve(name, 4);
   const read = () => {
     memory.floats[buffer.address >> 2] = operand;
@@ -33,11 +37,11 @@ export function prepareTensorTensor(
   const readA = memory.reader(where, a, 'x');
   const readB = memory.reader(where, b, 'y');
   const write = memory.writer(where, out, 'out', instruction.in);
+  const code = operatorCode(operator);
   const count = out.partitions * out.length;
+  const { kernels } = memory.arena;
   return () => {
-    const [x, y, z] = [readA() >> 2, readB() >> 2, write.open() >> 2];
-    const { floats } = memory;
-    for (let i = 0; i < count; i++) floats[z + i] = alu(operator, floats[x + i]!, floats[y + i]!);
+    kernels.aluTensor_f32(code, count, readA(), readB(), write.open());
     write.close();
   };
 }
@@ -54,17 +58,13 @@ export function prepareTensorScalar(
   const second = scalarReader(memory, where, operand1, 'operand1');
   const write = memory.writer(where, out, 'out', instruction.in);
   const { partitions, length } = out;
+  const { kernels } = memory.arena;
+  const code0 = operatorCode(alu0);
+  const code1 = alu1 === null ? null : operatorCode(alu1);
   return () => {
-    const [x, s0, s1, y] = [read() >> 2, first.read() >> 2, second.read() >> 2, write.open() >> 2];
-    const { floats } = memory;
-    for (let p = 0; p < partitions; p++) {
-      const [a, b] = [floats[s0 + p * first.step]!, floats[s1 + p * second.step]!];
-      for (let i = p * length; i < (p + 1) * length; i++) {
-        const value = floats[x + i]!;
-        const result = reverse0 ? alu(alu0, a, value) : alu(alu0, value, a);
-        floats[y + i] = alu1 === null ? result : alu(alu1, Math.fround(result), b);
-      }
-    }
+    const [x, s0, s1, y] = [read(), first.read(), second.read(), write.open()];
+    kernels.aluScalar_f32(code0, partitions, length, x, s0, first.step, reverse0 ? 1 : 0, y);
+    if (code1 !== null) kernels.aluScalar_f32(code1, partitions, length, y, s1, second.step, 0, y);
     write.close();
   };
 }
@@ -79,18 +79,16 @@ export function prepareActivation(memory: EngineMemory, where: string, instructi
   const biases = scalarReader(memory, where, bias ?? 0, 'bias');
   const write = memory.writer(where, out, 'out', instruction.in);
   const writeSum = reduced && memory.writer(where, reduced, 'reduced', instruction.in);
-  const activate = activation(memory.arena, fn);
   const { partitions, length } = out;
+  const activate = activation(memory, fn, partitions * length);
+  const { kernels } = memory.arena;
+  const isScaled = scale !== 1;
   return () => {
-    const [x, s, b, y] = [read() >> 2, scales.read() >> 2, biases.read() >> 2, write.open()];
-    const { floats } = memory;
-    for (let p = 0; p < partitions; p++) {
-      const [factor, addend] = [floats[s + p * scales.step]!, floats[b + p * biases.step]!];
-      const row = (y >> 2) + p * length;
-      for (let i = 0; i < length; i++) floats[row + i] = Math.fround(floats[x + p * length + i]! * factor) + addend;
-    }
-    activate(partitions * length, y);
-    if (writeSum) memory.arena.kernels.sumRows_f32(partitions, length, y, 1, writeSum.open());
+    const [x, s, b, y] = [read(), scales.read(), biases.read(), write.open()];
+    if (isScaled) kernels.aluScalar_f32(MULTIPLY, partitions, length, x, s, scales.step, 0, y);
+    if (bias !== null) kernels.aluScalar_f32(ADD, partitions, length, isScaled ? y : x, b, biases.step, 0, y);
+    activate(partitions * length, isScaled || bias !== null ? y : x, y);
+    if (writeSum) kernels.sumRows_f32(partitions, length, y, 1, writeSum.open());
     write.close();
     writeSum?.close();
   };
@@ -101,10 +99,9 @@ export function prepareReciprocal(memory: EngineMemory, where: string, instructi
   const read = memory.reader(where, input, 'x');
   const write = memory.writer(where, out, 'out', instruction.in);
   const count = out.partitions * out.length;
+  const invert = activation(memory, 'reciprocal', count);
   return () => {
-    const [x, y] = [read() >> 2, write.open() >> 2];
-    const { floats } = memory;
-    for (let i = 0; i < count; i++) floats[y + i] = 1 / floats[x + i]!;
+    invert(count, read(), write.open());
     write.close();
   };
 }
@@ -120,17 +117,14 @@ export function prepareExponential(
   const readMax = memory.reader(where, max, 'max');
   const write = memory.writer(where, out, 'out', instruction.in);
   const writeSum = rowSum && memory.writer(where, rowSum, 'reduced', instruction.in);
-  const activate = activation(memory.arena, 'exp');
   const { partitions, length } = out;
+  const activate = activation(memory, 'exp', partitions * length);
+  const { kernels } = memory.arena;
   return () => {
-    const [x, m, y] = [read() >> 2, readMax() >> 2, write.open()];
-    const { floats } = memory;
-    for (let p = 0; p < partitions; p++) {
-      const row = (y >> 2) + p * length;
-      for (let i = 0; i < length; i++) floats[row + i] = floats[x + p * length + i]! - floats[m + p]!;
-    }
-    activate(partitions * length, y);
-    if (writeSum) memory.arena.kernels.sumRows_f32(partitions, length, y, 1, writeSum.open());
+    const [x, m, y] = [read(), readMax(), write.open()];
+    kernels.aluScalar_f32(SUBTRACT, partitions, length, x, m, 4, 0, y);
+    activate(partitions * length, y, y);
+    if (writeSum) kernels.sumRows_f32(partitions, length, y, 1, writeSum.open());
     write.close();
     writeSum?.close();
   };
@@ -156,6 +150,7 @@ export function prepareSelect(memory: EngineMemory, where: string, instruction: 
   };
 }
 
+/** The condition is linear along a row, so what it keeps of one is a run. */
 export function prepareAffineSelect(
   memory: EngineMemory,
   where: string,
@@ -171,12 +166,21 @@ export function prepareAffineSelect(
     const [x, y] = [read() >> 2, write.open() >> 2];
     const { floats } = memory;
     for (let p = 0; p < partitions; p++) {
-      const first = start() + p * partitionStep;
       const row = p * length;
-      for (let i = 0; i < length; i++) floats[y + row + i] = first + i * freeStep >= 0 ? floats[x + row + i]! : fill;
+      const [from, to] = keptRun(start() + p * partitionStep, freeStep, length);
+      floats.fill(fill, y + row, y + row + from);
+      floats.copyWithin(y + row + from, x + row + from, x + row + to);
+      floats.fill(fill, y + row + to, y + row + length);
     }
     write.close();
   };
+}
+
+/** The i in 0 .. length - 1 with first + i step >= 0, as [from, to). */
+function keptRun(first: number, step: number, length: number): [from: number, to: number] {
+  if (step > 0) return [Math.min(length, Math.max(0, Math.ceil(-first / step))), length];
+  if (first < 0) return [0, 0];
+  return [0, step === 0 ? length : Math.min(length, Math.floor(first / -step) + 1)];
 }
 
 /** Counts in integers where the tile holds them: FP32 has gaps beyond 2^24. */

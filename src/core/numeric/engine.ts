@@ -254,16 +254,15 @@ export class EngineMemory {
         }
       };
     }
-    const count = runBytes / unit;
+    const shift = unit === 4 ? 2 : unit === 2 ? 1 : 0;
+    const [fromUnits, toUnits] = [fromStarts.map((start) => start >> shift), toStarts.map((start) => start >> shift)];
+    const count = runBytes >> shift;
     return (source, target) => {
       this.#refresh();
       const memory = unit === 4 ? this.#words : unit === 2 ? this.#halves : this.#bytes;
       for (let p = 0; p < partitions; p++) {
-        for (let i = 0; i < fromStarts.length; i++) {
-          const x = (source + p * fromStride + fromStarts[i]!) / unit;
-          const y = (target + p * toStride + toStarts[i]!) / unit;
-          for (let e = 0; e < count; e++) memory[y + e] = memory[x + e]!;
-        }
+        const [x, y] = [(source + p * fromStride) >>> shift, (target + p * toStride) >>> shift];
+        moveUnits(memory, x, fromUnits, y, toUnits, count);
       }
     };
   }
@@ -277,6 +276,25 @@ export class EngineMemory {
     this.#halves = new Uint16Array(buffer);
     this.#words = new Int32Array(buffer);
     this.#floats = new Float32Array(buffer);
+  }
+}
+
+/** `count` elements from each of `xs` to each of `ys`, counted from x and y. */
+function moveUnits(
+  memory: Int32Array | Uint16Array | Uint8Array,
+  x: number,
+  xs: Int32Array,
+  y: number,
+  ys: Int32Array,
+  count: number,
+): void {
+  if (count === 1) {
+    for (let i = 0; i < xs.length; i++) memory[y + ys[i]!] = memory[x + xs[i]!]!;
+    return;
+  }
+  for (let i = 0; i < xs.length; i++) {
+    const [from, to] = [x + xs[i]!, y + ys[i]!];
+    for (let e = 0; e < count; e++) memory[to + e] = memory[from + e]!;
   }
 }
 

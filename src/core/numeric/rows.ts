@@ -7,7 +7,7 @@ import { MX_BLOCK, type MxDType, mxExponent } from '../../kernels/quantize.ts';
 import type { TileView } from '../access.ts';
 import { MX_PARTITIONS, PACKING } from '../constraints.ts';
 import type { InstructionOf } from '../instructions.ts';
-import { alu } from './alu.ts';
+import { operatorCode } from './alu.ts';
 import { scalarReader } from './elementwise.ts';
 import type { EngineMemory, Step } from './engine.ts';
 
@@ -37,16 +37,10 @@ export function prepareScan(memory: EngineMemory, where: string, instruction: In
   const start = scalarReader(memory, where, initial, 'initial');
   const write = memory.writer(where, out, 'out', instruction.in);
   const { partitions, length } = out;
+  const [first, second] = [operatorCode(alu0), operatorCode(alu1)];
   return () => {
-    const [x, y, s, z] = [readA() >> 2, readB() >> 2, start.read() >> 2, write.open() >> 2];
-    const { floats } = memory;
-    for (let p = 0; p < partitions; p++) {
-      let state = floats[s + p * start.step]!;
-      for (let i = p * length; i < (p + 1) * length; i++) {
-        state = Math.fround(alu(alu1, Math.fround(alu(alu0, state, floats[x + i]!)), floats[y + i]!));
-        floats[z + i] = state;
-      }
-    }
+    const [x, y, s, z] = [readA(), readB(), start.read(), write.open()];
+    memory.arena.kernels.scan_f32(first, second, partitions, length, x, y, s, start.step, z);
     write.close();
   };
 }

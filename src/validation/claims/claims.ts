@@ -18,8 +18,10 @@ import { type Change, createWorld } from './world.ts';
 
 export interface Sensitivity {
   readonly input: string;
-  /** Relative change of the figure / relative change of the input. */
-  readonly elasticity: number;
+  /** The figure with the input doubled. */
+  readonly doubled: number;
+  /** Relative change of the figure / relative change of the input; null where the figure changes its sign. */
+  readonly elasticity: number | null;
 }
 
 export interface ClaimRow {
@@ -72,11 +74,8 @@ function calculated(claim: Claim, model: ClaimModel, changes: readonly Change[],
   const { value, details, note = '' } = figure([]);
   const { claimed } = claim;
   const sensitivity = (withSensitivity ? model.inputs : []).map((input): Sensitivity => {
-    const moved = figure([{ datum: input, factor: STEP }]).value;
-    return {
-      input,
-      elasticity: value !== 0 && moved / value > 0 ? log(moved / value) / log(STEP) : (moved - value) / (STEP - 1),
-    };
+    const doubled = figure([{ datum: input, factor: STEP }]).value;
+    return { input, doubled, elasticity: doubled / value > 0 ? log(doubled / value) / log(STEP) : null };
   });
   return {
     ...head(claim),

@@ -7,6 +7,7 @@ import { log } from '../../base/math.ts';
 import { breakEvenPrice, type CostMetric, costRow, saving, trainingRun, unitCost } from '../../economics/costs.ts';
 import { chipPower } from '../../economics/power.ts';
 import { chipPrice } from '../../economics/prices.ts';
+import { parameterCounts } from '../../models/parameters.ts';
 import { PRICES_AT } from './capacity.ts';
 import { type ClaimModel, given } from './claim.ts';
 import type { World } from './world.ts';
@@ -108,29 +109,29 @@ const perPower: ClaimModel = {
 
 const growth: ClaimModel = {
   ids: ['75'],
-  unit: 'exponent',
+  unit: 'USD',
   definition:
-    'd ln(cost) / d ln(parameters) of training with a fixed number of tokens for each parameter, from 1B to 1T',
-  inputs: ['models/megatron-1t/hidden'],
+    'training a model of 10^12 parameters with 20 tokens for each on Trainium2: 6 x parameters x tokens / (BF16 peak x MFU) x price of a chip-hour',
+  inputs: ['models/megatron-1t/hidden', 'chips/trn2/peak.bf16', 'prices/trn2.48xlarge/capacity-block', 'scenario/mfu'],
   compute: (world, scenario) => {
     const price = chipPrice(world.system(TRN2), PRICES_AT, world.prices)!;
+    const mfu = given(scenario, 'mfu');
     const presets = ['qwen3-1.7b', 'llama-3.1-8b', 'llama-3.1-70b', 'llama-3.1-405b', 'megatron-1t'];
     const costs = presets.map((id) => {
       const model = world.model(id);
-      const run = (tokens: number) =>
-        trainingRun(model, tokens, world.chip('trn2'), 1, { mfu: given(scenario, 'mfu') })!;
-      const parameters = run(1).flops / 6;
-      return {
-        id,
-        parameters,
-        usd: run(parameters * given(scenario, 'tokensPerParameter')).chipHours * price.usdPerChipHour,
-      };
+      const parameters = parameterCounts(model).active;
+      const tokens = parameters * given(scenario, 'tokensPerParameter');
+      const { chipHours } = trainingRun(model, tokens, world.chip('trn2'), 1, { mfu })!;
+      return { id, parameters, usd: chipHours * price.usdPerChipHour };
     });
     const [first, last] = [costs[0]!, costs.at(-1)!];
     return {
-      value: log(last.usd / first.usd) / log(last.parameters / first.parameters),
-      details: Object.fromEntries(costs.map(({ id, usd }) => [`${id} Usd`, usd])),
-      note: 'Twice the parameters cost four times as much: cost grows as the square.',
+      value: last.usd,
+      details: {
+        ...Object.fromEntries(costs.map(({ id, usd }) => [`${id} Usd`, usd])),
+        exponentOfParameters: log(last.usd / first.usd) / log(last.parameters / first.parameters),
+      },
+      note: 'Cost grows as the square of the parameters: more of them, and more tokens for each.',
     };
   },
 };

@@ -84,7 +84,7 @@ const efficiency: ClaimModel = {
         bandwidthPerW: perWatt(({ memory }) => memory.bandwidth!),
         weightStreamPerW: perWatt(({ memory }) => memory.bandwidth!) * (16 / 4.25),
       },
-      note: 'A claim about this workload, not about peaks: FP8 per watt is 1.4 times (the other official figure, 40 %). It moves with the limit: a tight one that Trainium2 meets with small batches only favours Trainium3 more. TDP 500 W and 700 W, third-party.',
+      note: 'A claim about this workload at 100 tokens/s for each user, not about peaks: FP8 per watt is 1.4 times (the other official figure, 40 %). It falls as the limit loosens and Trainium2 can batch as well. The experts are stored in MXFP4 and multiplied in BF16 here. TDP 500 W and 700 W, third-party.',
     };
   },
 };

@@ -2,7 +2,7 @@
  * Step times for a simulator of request streams, which asks for millions of them: a decode step by sequences and context, and
  * a piece of a prompt by its length and what came before.
  *
- * Times are computed on a grid (all whole numbers to 32, then 16 to an octave), kept, and interpolated between its points:
+ * Times are computed on a grid (all whole numbers to 16, then 8 to an octave), kept, and interpolated between its points:
  * some microseconds a question once the grid is known. Steps of compiled programs have few shapes, so theirs are exact.
  * Within an octave a step is nearly a straight line of each argument; the grid follows it within 1 % (test).
  */
@@ -13,7 +13,7 @@ import type { InferencePlan } from './plan.ts';
 import type { InferenceTables } from './tables.ts';
 
 /** Points to an octave, and half of the number up to which all are. */
-const POINTS = 16;
+const POINTS = 8;
 
 /** The point of the grid at or below `x`, and the distance to the next one. */
 function cellOf(x: number): { readonly low: number; readonly width: number } {

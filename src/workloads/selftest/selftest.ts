@@ -76,7 +76,17 @@ export function selfTest(options: SelfTestOptions): SelfTestResult {
   };
 }
 
+/** Every pair of chips is routed, every algorithm run: more chips than any scale-up domain has would take minutes. */
+const MAX_TESTED_CHIPS = 256;
+
 function runChecks({ system, faults = [] }: SelfTestOptions): Check[] {
+  if (system.chips > MAX_TESTED_CHIPS) {
+    throw new ModelError(
+      'CAPACITY',
+      system.id,
+      `expected a system of at most ${MAX_TESTED_CHIPS} chips, got ${system.chips}`,
+    );
+  }
   const arena = createArena({ deterministic: true });
   const chip = checkChip(arena, system.chip);
   if (system.fabric === null) {

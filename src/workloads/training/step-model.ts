@@ -23,7 +23,7 @@ import type { Collective } from '../../collectives/schedule.ts';
 import type { OperatorClock } from '../../core/operator-case.ts';
 import { operatorClock } from '../../core/operator-clock.ts';
 import { FORMAT_BYTES } from '../../core/operator-work.ts';
-import type { Step } from '../../models/graph.ts';
+import type { Graph, Step } from '../../models/graph.ts';
 import {
   layersBefore,
   type MemoryUse,
@@ -73,6 +73,13 @@ interface PartExchanges {
   readonly experts: Replicas;
 }
 
+/** What several models of one job can have in common. */
+export interface SharedTables {
+  readonly operators: OperatorClock;
+  readonly collectives: CollectiveClock;
+  readonly graphs: Map<string, readonly Graph[]>;
+}
+
 /** What depends on how weights are cut: parameters of each part on a rank, and the tables below it. */
 interface CutTable {
   readonly dense: Float64Array;
@@ -110,16 +117,16 @@ export class StepModel {
     gather: 0,
   };
 
-  constructor(
-    setup: TrainingSetup,
-    collectives: CollectiveClock = collectiveClock(setup.cluster, setup.constants),
-    operators: OperatorClock = rankClock(setup),
-  ) {
+  readonly #graphs: Map<string, readonly Graph[]>;
+
+  /** `shared`: clocks and graphs of models of the same job with other constants, which those don't depend on. */
+  constructor(setup: TrainingSetup, shared: Partial<SharedTables> = {}) {
     const { model, seq, stateBytes, formats, dropout, flash, expertSkew } = setup;
     this.setup = setup;
     this.#memory = prepareTrainingMemory(model, { seq, stateBytes, formats, dropout, flash, expertSkew });
-    this.#operators = operators;
-    this.#collectives = collectives;
+    this.#operators = shared.operators ?? rankClock(setup);
+    this.#collectives = shared.collectives ?? collectiveClock(setup.cluster, setup.constants);
+    this.#graphs = shared.graphs ?? new Map();
     this.#kinds = model.kinds.length;
     this.#layers = layerCount(model);
     this.#before = layersBefore(model, this.#layers);
@@ -192,14 +199,28 @@ export class StepModel {
 
   #times(plan: StepPlan, phase: LayerPhase): GraphTime[] {
     const { model, overlap, constants } = this.setup;
-    const step = this.stepOf(plan);
-    const clock = (kind?: LayerKind) => this.itemClock(plan, kind);
     const options = { pieces: overlap.tensor ? plan.tp : 1, contention: constants.overlapContention! };
-    return [
-      ...model.kinds.map((kind) => graphTime(layerGraph(model, kind, phase, plan, step), clock(kind), options)),
-      graphTime(embeddingGraph(model, phase, plan, step), clock(), options),
-      graphTime(headGraph(model, phase, plan, step), clock(), options),
-    ];
+    return this.#graphsOf(plan, phase).map((graph, part) =>
+      graphTime(graph, this.itemClock(plan, model.kinds[part]), options),
+    );
+  }
+
+  /** Of the kinds of layers, of embedding and head. */
+  #graphsOf(plan: StepPlan, phase: LayerPhase): readonly Graph[] {
+    const { tp, sp, cp, cpMode, ep, expertTp, microBatch, recompute } = plan;
+    const key = `${phase} ${tp} ${sp} ${cp} ${cpMode} ${ep} ${expertTp} ${microBatch} ${recompute}`;
+    let graphs = this.#graphs.get(key);
+    if (graphs === undefined) {
+      const { model } = this.setup;
+      const step = this.stepOf(plan);
+      graphs = [
+        ...model.kinds.map((kind) => layerGraph(model, kind, phase, plan, step)),
+        embeddingGraph(model, phase, plan, step),
+        headGraph(model, phase, plan, step),
+      ];
+      this.#graphs.set(key, graphs);
+    }
+    return graphs;
   }
 
   /** The clock of the items of a layer of `kind`, or of embedding and head. */
