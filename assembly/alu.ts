@@ -34,8 +34,9 @@ function apply4<O>(a: v128, b: v128): v128 {
   return v128.and(f32x4.eq(a, b), one);
 }
 
-function apply1<O>(a: f32, b: f32): f32 {
-  return f32x4.extract_lane(apply4<O>(f32x4.splat(a), f32x4.splat(b)), 0);
+/** One element: y[0] = a[0] (operator) b[0]. */
+function applyTo<O>(a: usize, b: usize, y: usize): void {
+  v128.store32_lane(y, apply4<O>(v128.load32_splat(a), v128.load32_splat(b)), 0);
 }
 
 /** Whether the operands may change places: then a reversed scalar needs no loop of its own. */
@@ -53,7 +54,7 @@ function tensor<O>(n: i32, a: usize, b: usize, y: usize): void {
     y += 16;
   }
   for (; i < n; i++) {
-    store<f32>(y, apply1<O>(load<f32>(a), load<f32>(b)));
+    applyTo<O>(a, b, y);
     a += 4;
     b += 4;
     y += 4;
@@ -79,9 +80,7 @@ function scalar<O>(rows: i32, cols: i32, x: usize, s: usize, step: usize, isReve
     }
     for (; c < cols; c++) {
       const swap = !isCommutative<O>() && isReversed;
-      const left = swap ? s : x;
-      const right = swap ? x : s;
-      store<f32>(y, apply1<O>(load<f32>(left), load<f32>(right)));
+      applyTo<O>(swap ? s : x, swap ? x : s, y);
       x += 4;
       y += 4;
     }

@@ -109,7 +109,7 @@ function nodeCounts(flags: PlanFlags): (number | null)[] {
     ),
   );
   // Without a list: the powers of two up to the limit.
-  const wanted = counts.length > 0 ? counts : Array.from({ length: 24 }, (_, power) => 2 ** power);
+  const wanted = counts.length > 0 ? counts : Array.from({ length: 24 }, (_, power) => 1 << power);
   const within = wanted.filter((count) => count <= most);
   if (within.length === 0) throw new RangeError(`"nodes" expected at most ${most} within the limits, got none`);
   return within;

@@ -46,6 +46,7 @@ import { type PipelineWork, pipelineTime, pipelineWork } from '../pipeline/close
 import type { StageTimes } from '../pipeline/engine.ts';
 import { CostCurve } from './curve.ts';
 import { type ByDimension, DIMENSIONS, type GraphTime, graphTime, type ItemClock } from './graph-time.ts';
+import { beside, expertReplicas, exposed, stagesOf } from './overlap.ts';
 import { itemClock, operatorTime } from './part-clock.ts';
 import { PLACEMENTS, replicaGroups, strideOf } from './placement.ts';
 import type { StepCost, StepPlan, TrainingSetup } from './setup.ts';
@@ -502,28 +503,4 @@ function rankClock({ cluster, constants }: TrainingSetup): OperatorClock {
   const { chip } = cluster.system;
   const cores = chip.cores === null ? 1 : cluster.rank === 'chip' ? chip.cores : cluster.lnc;
   return operatorClock(chip, cores, constants);
-}
-
-/** Virtual stages. */
-function stagesOf({ pp, interleave }: StepPlan): number {
-  return pp * interleave;
-}
-
-/** Ranks that hold the same experts. */
-function expertReplicas({ tp, cp, dp, ep, expertTp }: StepPlan): number {
-  return Math.max(1, (tp * cp * dp) / (ep * expertTp));
-}
-
-/** A pass with a queue of exchanges beside it. */
-function beside(work: Seconds, queue: Seconds, contention: number): Seconds {
-  return Math.max(work, queue) + contention * Math.min(work, queue);
-}
-
-/**
- * What is left of exchanges in `buckets` when the pass of that length ends, at whose parts' ends they become ready (or are
- * needed, in reverse); all of them without buckets.
- */
-function exposed(exchanges: Seconds, buckets: number, pass: Seconds): Seconds {
-  if (buckets === 0) return exchanges;
-  return Math.max(exchanges / buckets, exchanges - pass * (1 - 1 / buckets));
 }
