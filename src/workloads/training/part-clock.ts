@@ -15,6 +15,7 @@ import { pow } from '../../base/math.ts';
 import type { Bytes, Seconds } from '../../base/units.ts';
 import type { CollectiveClock, RankGroup } from '../../collectives/cost.ts';
 import type { OperatorCase, OperatorClock } from '../../core/operator-case.ts';
+import { operatorClock } from '../../core/operator-clock.ts';
 import type { CollectiveItem } from '../../models/graph.ts';
 import type { LayerKind } from '../../models/spec.ts';
 import type { ItemClock } from './graph-time.ts';
@@ -103,4 +104,11 @@ function groupOf({ dimension, ranks }: CollectiveItem, plan: StepPlan): RankGrou
     case 'pp':
       return { ranks, stride: strideOf(plan.placement, plan, dimension) };
   }
+}
+
+/** The operators of a rank, of a chip whose ranks all run the same. */
+export function rankClock({ cluster, constants }: TrainingSetup): OperatorClock {
+  const { chip } = cluster.system;
+  const cores = chip.cores === null ? 1 : cluster.rank === 'chip' ? chip.cores : cluster.lnc;
+  return operatorClock(chip, cores, constants);
 }

@@ -21,7 +21,6 @@ import { collectiveClock } from '../../collectives/collective-clock.ts';
 import type { CollectiveClock, RankGroup } from '../../collectives/cost.ts';
 import type { Collective } from '../../collectives/schedule.ts';
 import type { OperatorClock } from '../../core/operator-case.ts';
-import { operatorClock } from '../../core/operator-clock.ts';
 import { FORMAT_BYTES } from '../../core/operator-work.ts';
 import type { Graph, Step } from '../../models/graph.ts';
 import {
@@ -47,7 +46,7 @@ import type { StageTimes } from '../pipeline/engine.ts';
 import { CostCurve } from './curve.ts';
 import { type ByDimension, DIMENSIONS, type GraphTime, graphTime, type ItemClock } from './graph-time.ts';
 import { beside, expertReplicas, exposed, stagesOf } from './overlap.ts';
-import { itemClock, operatorTime } from './part-clock.ts';
+import { itemClock, operatorTime, rankClock } from './part-clock.ts';
 import { PLACEMENTS, replicaGroups, strideOf } from './placement.ts';
 import type { StepCost, StepPlan, TrainingSetup } from './setup.ts';
 
@@ -496,11 +495,4 @@ export class StepModel {
     out.step = pipeline + out.gradients + out.weights + out.optimizer + out.host;
     trainingMemory(this.#memory, plan, out.memory);
   }
-}
-
-/** The operators of a rank, of a chip whose ranks all run the same. */
-function rankClock({ cluster, constants }: TrainingSetup): OperatorClock {
-  const { chip } = cluster.system;
-  const cores = chip.cores === null ? 1 : cluster.rank === 'chip' ? chip.cores : cluster.lnc;
-  return operatorClock(chip, cores, constants);
 }
