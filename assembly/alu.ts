@@ -38,6 +38,12 @@ function apply1<O>(a: f32, b: f32): f32 {
   return f32x4.extract_lane(apply4<O>(f32x4.splat(a), f32x4.splat(b)), 0);
 }
 
+/** Whether the operands may change places: then a reversed scalar needs no loop of its own. */
+function isCommutative<O>(): bool {
+  if (idof<O>() == idof<Subtract>() || idof<O>() == idof<Divide>()) return false;
+  return idof<O>() != idof<Greater>() && idof<O>() != idof<GreaterEqual>();
+}
+
 function tensor<O>(n: i32, a: usize, b: usize, y: usize): void {
   let i = 0;
   for (; i + 4 <= n; i += 4) {
@@ -58,7 +64,7 @@ function scalar<O>(rows: i32, cols: i32, x: usize, s: usize, step: usize, isReve
   for (let row = 0; row < rows; row++) {
     const operand = v128.load32_splat(s);
     let c = 0;
-    if (isReversed) {
+    if (!isCommutative<O>() && isReversed) {
       for (; c + 4 <= cols; c += 4) {
         v128.store(y, apply4<O>(operand, v128.load(x)));
         x += 16;
@@ -72,8 +78,10 @@ function scalar<O>(rows: i32, cols: i32, x: usize, s: usize, step: usize, isReve
       }
     }
     for (; c < cols; c++) {
-      const value = load<f32>(x);
-      store<f32>(y, isReversed ? apply1<O>(load<f32>(s), value) : apply1<O>(value, load<f32>(s)));
+      const swap = !isCommutative<O>() && isReversed;
+      const left = swap ? s : x;
+      const right = swap ? x : s;
+      store<f32>(y, apply1<O>(load<f32>(left), load<f32>(right)));
       x += 4;
       y += 4;
     }

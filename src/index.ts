@@ -115,6 +115,7 @@ export {
   type CostRow,
   capability,
   costRow,
+  costTable,
   saving,
   type TrainingRun as CostedRun,
   type TrainingRun as TrainingRunCost,
@@ -183,6 +184,7 @@ export {
   type ReliabilityProfile,
   reliabilityProfiles,
 } from './economics/reliability.ts';
+export { detourSlowdown, type ReroutedJob, reroutedGoodput } from './economics/reroute.ts';
 export {
   bestServing,
   type ServingOptions,
@@ -343,7 +345,7 @@ export * from './replay.ts';
 export { chipsReport, entryReport, modelsReport, systemsReport } from './report/catalogue.ts';
 export { claimsMarkdown, claimsReport } from './report/claims.ts';
 export { collectiveReport } from './report/collective.ts';
-export { fleetReport, goodputReport, rampReport } from './report/fleet.ts';
+export { costsReport, fleetReport, goodputReport, rampReport } from './report/fleet.ts';
 export { inferReport } from './report/infer.ts';
 export { kernelReport } from './report/kernel.ts';
 export { significant } from './report/numbers.ts';

@@ -83,6 +83,7 @@ describe('along rows', () => {
     [130, 77],
     [257, 600],
     [3, 20001],
+    [5, 1024],
   ] as const;
 
   test('softmax', () => {

@@ -5,12 +5,15 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { breakEvenPrice, costRow, saving, trainingRun, unitCost } from '../src/economics/costs.ts';
 import { type FleetTarget, sizeFleet, splitFleet, sumFleets } from '../src/economics/fleet.ts';
+import { goodput } from '../src/economics/goodput.ts';
 import { planFleet } from '../src/economics/plan-fleet.ts';
 import { planGoodput } from '../src/economics/plan-goodput.ts';
 import { bestMix, shocked } from '../src/economics/portfolio.ts';
 import { chipPower, footprint, throttledSpeed } from '../src/economics/power.ts';
 import { chipPrice, choosePrice, givenPrice } from '../src/economics/prices.ts';
 import { ramp } from '../src/economics/ramp.ts';
+import { findReliability, jobMtbf } from '../src/economics/reliability.ts';
+import { detourSlowdown, reroutedGoodput } from '../src/economics/reroute.ts';
 import { bestServing, servingRows, servingWithin } from '../src/economics/serving.ts';
 import { findChip, findSystem } from '../src/hardware/catalog.ts';
 import { formatsOf } from '../src/models/formats.ts';
@@ -248,6 +251,27 @@ describe('serving within a limit', () => {
   });
 });
 
+describe('detours round broken links', () => {
+  test('a dead link slows the all-reduce of the torus, and a job without communication not at all', () => {
+    const slowdown = detourSlowdown(findSystem('trn2.48xlarge'));
+    expect(slowdown).toBeGreaterThanOrEqual(1);
+    expect(slowdown).toBeLessThan(10);
+    const job = {
+      chips: 1e5,
+      reliability: findReliability('llama-3-405b'),
+      write: 10,
+      restart: 120,
+      repair: 3600,
+      slowdown,
+    };
+    const free = reroutedGoodput({ ...job, communication: 0 });
+    // Failures of links, 35 of 419, no longer stop the job.
+    const mtbf = jobMtbf(job.reliability, 1e5) / (1 - 35 / 419);
+    expect(free).toBeCloseTo(goodput({ mtbf, write: 10, restart: 120 }), 12);
+    expect(reroutedGoodput({ ...job, communication: 0.5 })).toBeLessThanOrEqual(free);
+  });
+});
+
 describe('plans', () => {
   const load: FleetTarget = { type: 'load', tokensPerSecond: 1e6 };
   const systems = ['trn2.48xlarge', 'p5en.48xlarge'].map(findSystem);
@@ -382,6 +406,12 @@ describe('trnsim plan', () => {
     const answer = JSON.parse(stdout);
     expect(answer.schemaVersion).toBe(1);
     expect(answer.plans[0].chips).toBe(510_750);
+  });
+
+  test('--costs prints the table of prices and savings', () => {
+    const { status, stdout } = plan('--costs', '--price-date', '2026-09', '--price-basis', 'capacity-block');
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/^p5en\.48xlarge +6\.865 +6\.938 +3\.469 +1\.430 +52 % +50 % +46 %/m);
   });
 
   test('the goodput table of a million chips', () => {

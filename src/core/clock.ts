@@ -90,6 +90,8 @@ const LEAST_DMA_DESCRIPTORS = 128;
 const HISTORY = 6;
 const MOMENTS = HISTORY + 1;
 const LONGEST_PERIOD = 64;
+/** Instructions that are run, not replayed, before a program is refused: about half a minute. */
+const MOST_RUN = 3e7;
 /** Loops of fewer instructions are run: looking for their pattern would cost more. */
 const LEAST_WORK = 24;
 
@@ -351,9 +353,16 @@ class ProgramClock {
     }
     const counters = this.#counters;
     counters[COUNTERS.instructions]! += 1;
+    if (counters[COUNTERS.instructions]! - this.#folded > MOST_RUN) this.#refuseEndless();
     counters[COUNTERS.hbmRead]! += node.hbmRead;
     counters[COUNTERS.hbmWritten]! += node.hbmWritten;
     counters[COUNTERS.macs]! += node.macs;
+  }
+
+  /** Engines that never wait for each other drift apart, so that their loop has no steady state to replay. */
+  #refuseEndless(): never {
+    const expected = `at most ${MOST_RUN} instructions outside of loops with a steady state, got more`;
+    throw new ModelError('PROGRAM', this.#program.name, `expected ${expected}`);
   }
 
   #refuseUnwritten({ instruction }: CompiledInstruction, { name, base }: Access, element: number): never {

@@ -9,11 +9,12 @@
  * a comparison of peaks. Training: 6 FLOPs per parameter that a token meets, and token.
  */
 import type { Dollars, Seconds } from '../base/units.ts';
+import { systems } from '../hardware/catalog.ts';
 import type { ChipSpec, PeakFormat, SystemSpec } from '../hardware/spec.ts';
 import { parameterCounts } from '../models/parameters.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { expectFinite } from './expect.ts';
-import type { ChipPrice } from './prices.ts';
+import { type ChipPrice, chipPrice, choosePrice, type PriceQuery } from './prices.ts';
 
 /** What is paid for: operations in a format, or bytes from memory. */
 export type CostMetric = PeakFormat | 'bandwidth';
@@ -51,6 +52,18 @@ export interface CostRow {
 export function costRow({ id, chip }: SystemSpec, price: ChipPrice): CostRow {
   const cost = (metric: CostMetric) => unitCost(chip, price.usdPerChipHour, metric);
   return { system: id, chip: chip.id, price, bf16: cost('bf16'), fp8: cost('fp8'), bandwidth: cost('bandwidth') };
+}
+
+/**
+ * Rows of all systems with a price of their own for this date, basis and region; `first` before the others, by its id.
+ * @throws RangeError for a query that no price can answer
+ */
+export function costTable(first: string, query: PriceQuery = {}): CostRow[] {
+  const rows = systems().flatMap((system) => {
+    const row = choosePrice(system.id, query);
+    return row === null ? [] : [costRow(system, chipPrice(system, query)!)];
+  });
+  return [...rows.filter(({ system }) => system === first), ...rows.filter(({ system }) => system !== first)];
 }
 
 /** How much cheaper `a` is than `b`: 0.36 is 36 % less, negative is dearer. */

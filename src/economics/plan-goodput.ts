@@ -8,12 +8,14 @@
  */
 import { expectInteger } from '../base/errors.ts';
 import type { Bytes, BytesPerSecond, Seconds } from '../base/units.ts';
+import type { SystemSpec } from '../hardware/spec.ts';
 import { parameterCounts } from '../models/parameters.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { expectFinite } from './expect.ts';
 import { bestInterval, elasticGoodput, goodput, sparesFor, stragglerFactor } from './goodput.ts';
 import { simulateGoodput } from './goodput-simulation.ts';
 import { componentMtbf, findReliability, jobMtbf, reliabilityProfiles } from './reliability.ts';
+import { detourSlowdown, reroutedGoodput } from './reroute.ts';
 
 const STATE_BYTES_PER_PARAMETER = 14;
 
@@ -34,6 +36,9 @@ export interface GoodputPlanOptions {
   /** Chips that are slow: their part, and how much slower they are. */
   readonly slowShare?: number;
   readonly slowdown?: number;
+  /** Detours round broken links on these systems, instead of a stop; the part of a step that communication takes. */
+  readonly reroute?: SystemSpec;
+  readonly communication?: number;
   readonly seed?: number;
 }
 
@@ -50,6 +55,8 @@ export interface GoodputRow {
   /** Spare units that are all out at most once in a hundred failures. */
   readonly spareUnits: number;
   readonly goodputElastic: number;
+  /** Null where no system to take detours on was named. */
+  readonly goodputRerouted: number | null;
   readonly mtbfByComponent: readonly { readonly name: string; readonly mtbfMin: number; readonly sharePct: number }[];
 }
 
@@ -58,6 +65,8 @@ export interface GoodputPlan {
   readonly reliability: string;
   readonly note: string;
   readonly checkpointBytes: Bytes | null;
+  /** All-reduce of 64 MiB with a dead link / without. */
+  readonly detourSlowdown: number | null;
   readonly plans: readonly GoodputRow[];
 }
 
@@ -68,6 +77,8 @@ export function planGoodput(options: GoodputPlanOptions): GoodputPlan {
   const storage = options.storage === undefined ? null : expectFinite('storage', options.storage, { above: 0 });
   const write = options.write ?? (bytes === null || storage === null ? 60 : bytes / storage);
   const { restart = 600, repair = 86_400, replicas = 100, resize = 1, slowShare = 0, slowdown = 1 } = options;
+  const { reroute, communication = 0.25 } = options;
+  const detour = reroute === undefined ? null : detourSlowdown(reroute);
   const plans = options.chips.map((chips): GoodputRow => {
     const mtbf = jobMtbf(profile, expectInteger('goodput', chips, 1, 1e9));
     const job = { mtbf, write, restart };
@@ -86,6 +97,10 @@ export function planGoodput(options: GoodputPlanOptions): GoodputPlan {
       spareUnits: sparesFor(mtbf, repair, 0.01),
       // A spare takes the place of what failed: the replica is away for a restart, not for the repair.
       goodputElastic: elasticGoodput({ mtbf, replicas, repair: restart, resize }),
+      goodputRerouted:
+        detour === null
+          ? null
+          : reroutedGoodput({ chips, reliability: profile, write, restart, repair, slowdown: detour, communication }),
       mtbfByComponent: componentMtbf(profile, chips).map(({ name, mtbf: own, share }) => ({
         name,
         mtbfMin: own / 60,
@@ -98,6 +113,7 @@ export function planGoodput(options: GoodputPlanOptions): GoodputPlan {
     reliability: profile.name,
     note: 'No failure rate of Trainium is public: the rates were observed on GPUs.',
     checkpointBytes: bytes,
+    detourSlowdown: detour,
     plans,
   };
 }

@@ -1,4 +1,5 @@
 /** The text of a fleet: one column for each plan, every figure with its source below; the goodput table. */
+import { type CostRow, saving } from '../economics/costs.ts';
 import type { FleetPlan, FleetPlanResult } from '../economics/plan-fleet.ts';
 import type { GoodputPlan } from '../economics/plan-goodput.ts';
 import type { Ramp } from '../economics/ramp.ts';
@@ -113,6 +114,7 @@ export function goodputReport({ reliability, note, plans }: GoodputPlan): string
       align: 'right',
     },
     { title: 'elastic', value: ({ goodputElastic }) => goodputElastic.toFixed(3), align: 'right' },
+    { title: 'detours', value: ({ goodputRerouted }) => goodputRerouted?.toFixed(3) ?? '-', align: 'right' },
     { title: 'spares', value: ({ spareUnits }) => large(spareUnits), align: 'right' },
     { title: 'straggler x', value: ({ stragglerFactor }) => significant(stragglerFactor), align: 'right' },
   ]);
@@ -122,6 +124,28 @@ export function goodputReport({ reliability, note, plans }: GoodputPlan): string
     { title: `MTBF min, ${plans[0]?.chips ?? 0} chips`, value: ({ mtbfMin }) => significant(mtbfMin), align: 'right' },
   ]);
   return `${rows}\n${components}\nrates: ${reliability}. ${note}\n`;
+}
+
+/** Prices of all systems that have one, and what the first of them saves over each. */
+export function costsReport(rows: readonly CostRow[]): string {
+  const [reference] = rows;
+  const cost = (value: number | null) => (value === null ? '' : value.toFixed(3));
+  const saved = (metric: 'bf16' | 'fp8' | 'bandwidth') => (row: CostRow) => {
+    const own = reference?.[metric] ?? null;
+    const other = row[metric];
+    return own === null || other === null || row === reference ? '' : `${(100 * saving(own, other)).toFixed(0)} %`;
+  };
+  return table(rows, [
+    { title: 'system', value: ({ system }) => system },
+    { title: '$/chip-h', value: ({ price }) => cost(price.usdPerChipHour), align: 'right' },
+    { title: '$/PF-h BF16', value: ({ bf16 }) => cost(bf16), align: 'right' },
+    { title: '$/PF-h FP8', value: ({ fp8 }) => cost(fp8), align: 'right' },
+    { title: '$/(TB/s)-h', value: ({ bandwidth }) => cost(bandwidth), align: 'right' },
+    { title: `${reference?.system} saves BF16`, value: saved('bf16'), align: 'right' },
+    { title: 'FP8', value: saved('fp8'), align: 'right' },
+    { title: 'TB/s', value: saved('bandwidth'), align: 'right' },
+    { title: 'price', value: ({ price }) => price.reason },
+  ]);
 }
 
 /** One line of a ramp: how long it takes. */

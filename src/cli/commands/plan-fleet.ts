@@ -1,6 +1,8 @@
 /** The part of `trnsim plan` that sizes fleets: by power, budget, load or chips; and what failures leave of a job. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import {
+  costsReport,
+  costTable,
   type FleetPlanOptions,
   type FleetTarget,
   findChip,
@@ -11,6 +13,7 @@ import {
   modelSpec,
   PRICE_BASES,
   type PriceBasis,
+  type PriceQuery,
   parseJson,
   parseModelSpecText,
   parseOperandFormat,
@@ -34,6 +37,8 @@ export interface FleetFlags {
   readonly load?: number;
   readonly chips?: number;
   readonly goodput?: readonly number[];
+  readonly costs?: boolean;
+  readonly reroute?: string;
   readonly chip?: readonly string[];
   readonly system?: string | readonly string[];
   readonly model?: string | readonly string[];
@@ -59,6 +64,7 @@ export interface FleetFlags {
   readonly maxShare?: number;
   readonly rampPerWeek?: number;
   readonly rampGrowth?: number;
+  readonly rampLimit?: number;
   readonly reliability?: string;
   readonly checkpoint?: number;
   readonly storage?: string;
@@ -118,6 +124,7 @@ export function addFleetOptions(command: Command): Command {
       collect(number),
     ),
   );
+  add(new Option('--costs', '$ per PFLOP-hour and per TB/s-hour of all systems, and what Trainium2 saves'));
   add(new Option('--chip <id>', 'on the largest system of this chip; several with commas').argParser(collect(String)));
   add(new Option('--system <id>', 'on this system (id or file); several with commas').argParser(collect(String)));
   add(
@@ -154,18 +161,20 @@ export function addFleetOptions(command: Command): Command {
   );
   value('--max-share <part>', 'most of the load that one supplier may serve');
   value('--ramp-per-week <systems>', 'systems that come each week: how long the fleet takes');
+  value('--ramp-limit <systems>', 'most that the site takes');
   value('--ramp-growth <part>', 'how much more come each week');
   add(new Option('--reliability <id>', 'observed failure rates: llama-3-405b, rsc-1, rsc-2'));
   value('--checkpoint <s>', 'time that a checkpoint stops the job (default: 60, or from --model and --storage)');
   add(new Option('--storage <bytes/s>', 'bandwidth of the checkpoint storage: 2TB'));
   value('--restart <s>', 'from a failure until work goes on (default: 600)');
+  add(new Option('--reroute <system>', 'take detours round broken links of these systems'));
   value('--interval <s>', 'work between checkpoints (default: the best)');
   return command;
 }
 
 /** Whether the flags ask for a fleet rather than a search over parallelism. */
-export function asksForFleet({ power, budget, load, chips, goodput }: FleetFlags): boolean {
-  return [power, budget, load, chips, goodput].some((value) => value !== undefined);
+export function asksForFleet({ power, budget, load, chips, goodput, costs }: FleetFlags): boolean {
+  return [power, budget, load, chips, goodput, costs].some((value) => value !== undefined);
 }
 
 function list(value: string | readonly string[] | undefined): readonly string[] {
@@ -211,6 +220,10 @@ function given<T extends object>(values: { [K in keyof T]: T[K] | undefined }): 
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Partial<T>;
 }
 
+function priceQuery({ priceDate, priceBasis, priceRegion }: FleetFlags): PriceQuery {
+  return given<PriceQuery>({ date: priceDate, basis: priceBasis, region: priceRegion });
+}
+
 function fleetOptions(flags: FleetFlags): FleetPlanOptions {
   const { share, supply, shock: shocks, dtype = 'bf16', weightDtype, input = 1000, output = 500, tpot } = flags;
   // Ids of chips stand for their largest system, so everything that is keyed by an id is keyed by that of the system.
@@ -233,7 +246,7 @@ function fleetOptions(flags: FleetFlags): FleetPlanOptions {
       software: 'megakernel',
       ...given<{ efficiency: number }>({ efficiency: flags.efficiency }),
     },
-    price: given({ date: flags.priceDate, basis: flags.priceBasis, region: flags.priceRegion }),
+    price: priceQuery(flags),
     ...given<FleetPlanOptions>({
       tokensPerSecondPerChip: flags.tokensPerChip,
       pue: flags.pue,
@@ -252,7 +265,12 @@ function fleetOptions(flags: FleetFlags): FleetPlanOptions {
 
 /** Prints the fleet, or the goodput, that the flags ask for. */
 export function runFleetPlan(flags: FleetFlags): void {
-  const { json = false, goodput, rampPerWeek, rampGrowth } = flags;
+  const { json = false, goodput, costs = false, rampPerWeek, rampGrowth, rampLimit } = flags;
+  if (costs) {
+    const rows = costTable('trn2.48xlarge', priceQuery(flags));
+    process.stdout.write(json ? toJson({ schemaVersion: 1, plans: rows }) : costsReport(rows));
+    return;
+  }
   if (goodput !== undefined) {
     const { storage } = flags;
     const result = planGoodput({
@@ -264,6 +282,7 @@ export function runFleetPlan(flags: FleetFlags): void {
         storage: storage === undefined ? undefined : parseSize('storage', storage.replace(/\/s$/, '')),
         restart: flags.restart,
         interval: flags.interval,
+        reroute: flags.reroute === undefined ? undefined : systemOf(flags.reroute),
       }),
     });
     process.stdout.write(json ? toJson(result) : goodputReport(result));
@@ -274,7 +293,12 @@ export function runFleetPlan(flags: FleetFlags): void {
   const arrival =
     rampPerWeek === undefined
       ? null
-      : ramp({ perWeek: rampPerWeek, growth: rampGrowth ?? 0, target: Math.max(1, fleet.wholeSystems) });
+      : ramp({
+          perWeek: rampPerWeek,
+          growth: rampGrowth ?? 0,
+          target: Math.max(1, fleet.wholeSystems),
+          ...given({ limit: rampLimit }),
+        });
   const answer = arrival === null ? result : { ...result, ramp: arrival };
   process.stdout.write(json ? toJson(answer) : `${fleetReport(result)}${arrival === null ? '' : rampReport(arrival)}`);
 }

@@ -11,7 +11,7 @@ async function run(flags: FleetFlags & PlanFlags & InferPlanFlags): Promise<void
   else if (asksForFleet(flags)) runFleetPlan(flags);
   else
     throw new RangeError(
-      '"plan" expected one of --train, --infer, --power, --budget, --load, --chips, --goodput, got none',
+      '"plan" expected one of --train, --infer, --power, --budget, --load, --chips, --goodput, --costs, got none',
     );
 }
 

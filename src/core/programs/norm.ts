@@ -6,10 +6,12 @@
  *
  * RMSNorm squares and sums on ScalarE, LayerNorm takes mean and variance from bn_stats and bn_aggr of VectorE, 512 elements at
  * a time; the vectors are the same on all partitions, broadcast by DMA.
+ *
+ * Few rows (token generation) would leave most partitions idle: RMSNorm then lays each row over all of them and sums across
+ * partitions by a product with ones.
  */
 import type { CoreSpec } from '../../hardware/spec.ts';
-import type { DType } from '../../kernels/dtype.ts';
-import type { Index, TileView } from '../access.ts';
+import { HbmView, Index, type TileView } from '../access.ts';
 import { type Program, type ProgramBuilder, tileProgram } from '../program.ts';
 import { broadcastRow, type Matrix, matrixOf, P } from './matrix.ts';
 import { rowPiece, rowTiles } from './row-tiles.ts';
@@ -24,6 +26,8 @@ export interface NormOptions extends RowOptions {
 const STATS_LENGTH = 512;
 const STATS = 6;
 export const NORM_EPSILON: number = 1e-6;
+/** Up to here the short descriptors of a row over all partitions cost less than idle partitions. */
+const FEW_ROWS = 8;
 
 /** Inputs `x` [rows, cols], `gamma` [1, cols], output `y`. */
 export function rmsnormProgram(core: CoreSpec, { rows, cols, dtype, epsilon = NORM_EPSILON }: NormOptions): Program {
@@ -31,15 +35,19 @@ export function rmsnormProgram(core: CoreSpec, { rows, cols, dtype, epsilon = NO
     const x = matrixOf(nc.input('x', dtype, [rows, cols]));
     const gamma = matrixOf(nc.input('gamma', dtype, [1, cols]));
     const y = matrixOf(nc.output('y', dtype, [rows, cols]));
-    const piece = rowPiece(core, cols);
+    if (rows <= FEW_ROWS && cols % P === 0 && cols > P) {
+      writeFewRows(nc, x, gamma, y, epsilon);
+      return;
+    }
+    const piece = rowPiece(core, cols, dtype);
     const pieces = Math.ceil(cols / piece);
-    const input = nc.sbuf('x', dtype, P, piece, { slots: 2 });
+    const input = nc.sbuf('x', dtype, P, piece, { slots: 4 });
     const output = nc.sbuf('y', dtype, P, piece, { slots: 2 });
-    const work = nc.sbuf('work', 'f32', P, piece, { slots: 2 });
+    const work = nc.sbuf('work', dtype, P, piece, { slots: 2 });
     const squares = nc.sbuf('squares', 'f32', P, pieces, { slots: 2 });
     const root = nc.sbuf('1 / rms', 'f32', P, 1, { slots: 2 });
     const bias = epsilonTile(nc, epsilon);
-    const scale = rowVector(nc, gamma, piece);
+    const scale = rowVector(nc, gamma, piece, rows);
     rowTiles(
       nc,
       { x, y, piece, input, output },
@@ -72,17 +80,17 @@ export function layernormProgram(core: CoreSpec, { rows, cols, dtype, epsilon = 
     const gamma = matrixOf(nc.input('gamma', dtype, [1, cols]));
     const beta = matrixOf(nc.input('beta', dtype, [1, cols]));
     const y = matrixOf(nc.output('y', dtype, [rows, cols]));
-    const piece = rowPiece(core, cols);
+    const piece = rowPiece(core, cols, dtype);
     const groups = Math.ceil(piece / STATS_LENGTH);
-    const input = nc.sbuf('x', dtype, P, piece, { slots: 2 });
+    const input = nc.sbuf('x', dtype, P, piece, { slots: 4 });
     const output = nc.sbuf('y', dtype, P, piece, { slots: 2 });
-    const work = nc.sbuf('work', 'f32', P, piece, { slots: 2 });
+    const work = nc.sbuf('work', dtype, P, piece, { slots: 2 });
     const statistics = nc.sbuf('statistics', 'f32', P, Math.ceil(cols / piece) * groups * STATS, { slots: 2 });
     const moments = nc.sbuf('moments', 'f32', P, 2, { slots: 2 });
     const root = nc.sbuf('1 / deviation', 'f32', P, 1, { slots: 2 });
     const bias = epsilonTile(nc, epsilon);
-    const scale = rowVector(nc, gamma, piece);
-    const shift = rowVector(nc, beta, piece);
+    const scale = rowVector(nc, gamma, piece, rows);
+    const shift = rowVector(nc, beta, piece, rows);
     const used = Math.floor(cols / piece) * groups + Math.ceil((cols % piece) / STATS_LENGTH);
     rowTiles(
       nc,
@@ -118,6 +126,45 @@ export function layernormProgram(core: CoreSpec, { rows, cols, dtype, epsilon = 
   });
 }
 
+/** Each row over all partitions: row r at columns [r width, (r + 1) width) of a tile. */
+function writeFewRows(nc: ProgramBuilder, x: Matrix, gamma: Matrix, y: Matrix, epsilon: number): void {
+  const { rows, columns: cols } = x;
+  const { dtype } = x.tensor;
+  const width = cols / P;
+  const spread = ({ tensor }: Matrix) =>
+    new HbmView(tensor, new Index(0), width, P, [
+      [cols, tensor === gamma.tensor ? 1 : rows],
+      [1, width],
+    ]);
+  const byRow = (tile: TileView, step: number, inner: number) =>
+    tile.access(0, [
+      [step, rows],
+      [inner, width],
+    ]);
+  const data = nc.sbuf('x', dtype, P, rows * width);
+  const scale = nc.sbuf('gamma', dtype, P, width);
+  const work = nc.sbuf('work', 'f32', P, rows * width);
+  const result = nc.sbuf('y', dtype, P, rows * width);
+  const squares = nc.sbuf('squares', 'f32', P, rows);
+  const root = nc.sbuf('1 / rms', 'f32', P, rows);
+  const ones = nc.sbuf('ones', 'f32', P, P);
+  const sum = nc.psum('sum', P, rows);
+  const bias = epsilonTile(nc, epsilon);
+  nc.memset(ones, 1, 'GpSimdE');
+  nc.dmaCopy(data, spread(x));
+  nc.dmaCopy(scale, spread(gamma));
+  for (let r = 0; r < rows; r++) {
+    const row = [r * width, width] as const;
+    nc.activation(work.columns(...row), 'square', data.columns(...row), { reduced: squares.columns(r, 1) });
+  }
+  // Every partition gets the sum over all of them.
+  nc.matmul(sum, ones, squares);
+  nc.activation(root, 'rsqrt', sum, { scale: 1 / cols, bias });
+  nc.tensorTensor(work, byRow(data, width, 1), 'multiply', byRow(root, 1, 0));
+  nc.tensorTensor(result, byRow(work, width, 1), 'multiply', byRow(scale, 0, 1));
+  nc.dmaCopy(spread(y), result);
+}
+
 /** A column that holds epsilon, as an activation's bias is a vector. */
 export function epsilonTile(nc: ProgramBuilder, epsilon: number): TileView {
   const tile = nc.sbuf('epsilon', 'f32', P, 1);
@@ -125,19 +172,21 @@ export function epsilonTile(nc: ProgramBuilder, epsilon: number): TileView {
   return tile;
 }
 
-/** A vector along the columns, on all partitions: loaded once if it fits a piece, else piece by piece. */
+/** A vector along the columns, on all partitions that `rows` rows use: loaded once if it fits a piece, else piece by piece. */
 export function rowVector(
   nc: ProgramBuilder,
   vector: Matrix,
   piece: number,
+  rows: number,
 ): (begin: Index, length: number, rows: number) => TileView {
   const { name, dtype } = vector.tensor;
   const isWhole = piece >= vector.columns;
-  const tile = nc.sbuf(name, dtype as DType, P, piece);
-  if (isWhole) nc.dmaCopy(tile, broadcastRow(vector, 0, [0, vector.columns], P));
-  return (begin, length, rows) => {
-    const view = tile.rows(0, rows).columns(0, length);
-    if (!isWhole) nc.dmaCopy(view, broadcastRow(vector, 0, [begin, length], rows));
+  const partitions = Math.min(P, rows);
+  const tile = nc.sbuf(name, dtype, partitions, piece);
+  if (isWhole) nc.dmaCopy(tile, broadcastRow(vector, 0, [0, vector.columns], partitions));
+  return (begin, length, height) => {
+    const view = tile.rows(0, height).columns(0, length);
+    if (!isWhole) nc.dmaCopy(view, broadcastRow(vector, 0, [begin, length], height));
     return view;
   };
 }

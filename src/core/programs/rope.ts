@@ -26,7 +26,7 @@ export function ropeProgram(core: CoreSpec, { rows, cols, dtype }: RowOptions): 
     const together = Math.max(1, Math.min(Math.floor(PARTITION_BYTES / (cols * bytesOf(dtype))), Math.floor(rows / P)));
     const data = nc.sbuf('x', dtype, P, together * cols, { slots: 2 });
     const tables = [cos, sin].map(({ name }) => nc.sbuf(name, dtype, P, together * half, { slots: 2 }));
-    const work = nc.sbuf('work', 'f32', P, together * half, { slots: 8 });
+    const work = nc.sbuf('work', dtype, P, together * half, { slots: 8 });
     const result = nc.sbuf('y', dtype, P, together * cols, { slots: 2 });
     const turnRows = (first: Index, partitions: number, each: number, turn: Index) => {
       const rowsOf = (tensor: HbmTensor, width: number) =>

@@ -4,47 +4,49 @@
  * results.
  */
 import type { CoreSpec } from '../../hardware/spec.ts';
-import type { Index, TileView } from '../access.ts';
+import type { DType } from '../../kernels/dtype.ts';
+import { Index, type TileView } from '../access.ts';
 import type { ProgramBuilder } from '../program.ts';
-import { type Matrix, P, part, sbufBudget } from './matrix.ts';
+import { bytesOf, groupsOf, type Matrix, P, part, sbufBudget } from './matrix.ts';
 
-/** Buffers of a row, in FP32: two loaded, two results, two for work, and two vectors that all rows share. */
-const BUFFERS = 8;
-
-/** Elements of a row that are in SBUF at once. */
-export function rowPiece(core: CoreSpec, cols: number): number {
-  return Math.min(cols, Math.floor(sbufBudget(core) / (4 * BUFFERS)));
+/** Elements of a row that are in SBUF at once: 4 loaded, 2 results, 2 for work in FP32, and 2 vectors that all rows share. */
+export function rowPiece(core: CoreSpec, cols: number, dtype: DType): number {
+  return Math.min(cols, Math.floor(sbufBudget(core) / (8 * bytesOf(dtype) + 8)));
 }
 
 export interface RowPieces {
   readonly x: Matrix;
   readonly y: Matrix;
   readonly piece: number;
-  /** Two slots each, [128, piece]. */
+  /** [128, piece], 4 slots. */
   readonly input: TileView;
+  /** [128, piece], 2 slots. */
   readonly output: TileView;
+}
+
+export interface RowVisit {
+  readonly start?: (rows: number, tile: Index) => void;
+  readonly statistics: (x: TileView, rows: number, tile: Index, begin: Index, at: Index) => void;
+  readonly prepare: (rows: number, tile: Index) => void;
+  readonly finish: (y: TileView, x: TileView, rows: number, tile: Index, begin: Index) => void;
 }
 
 /**
  * Visits every 128 rows: `statistics` sees all pieces of the rows in turn, `prepare` follows, then `finish` writes each piece's
- * results. Each gets the tile's number, its rows, and where the piece begins.
+ * results. Each gets the tile's number, its rows, and where the piece begins. Whole rows go two tiles at a time: one engine
+ * has the statistics of the second to compute while another finishes those of the first.
  */
-export function rowTiles(
-  nc: ProgramBuilder,
-  { x, y, piece, input, output }: RowPieces,
-  visit: {
-    readonly start?: (rows: number, tile: Index) => void;
-    readonly statistics: (x: TileView, rows: number, tile: Index, begin: Index, at: Index) => void;
-    readonly prepare: (rows: number, tile: Index) => void;
-    readonly finish: (y: TileView, x: TileView, rows: number, tile: Index, begin: Index) => void;
-  },
-): void {
+export function rowTiles(nc: ProgramBuilder, operands: RowPieces, visit: RowVisit): void {
+  const { x, y, piece, input, output } = operands;
+  if (piece === x.columns) {
+    wholeRowTiles(nc, operands, visit);
+    return;
+  }
   const pieces = Math.ceil(x.columns / piece);
-  const loads = pieces === 1 ? 1 : 2 * pieces;
   nc.tiles(x.rows, P, (row, rows, tile) => {
     const load = (begin: Index, length: number, at: Index, pass: number): TileView => {
       const turn = tile
-        .times(loads)
+        .times(2 * pieces)
         .plus(at)
         .plus(pass * pieces);
       const data = input.slot(turn).rows(0, rows).columns(0, length);
@@ -52,18 +54,35 @@ export function rowTiles(
       return data;
     };
     visit.start?.(rows, tile);
-    let only: TileView | null = null;
     nc.tiles(x.columns, piece, (begin, length, at) => {
-      const data = load(begin, length, at, 0);
-      if (pieces === 1) only = data;
-      visit.statistics(data, rows, tile, begin, at);
+      visit.statistics(load(begin, length, at, 0), rows, tile, begin, at);
     });
     visit.prepare(rows, tile);
     nc.tiles(x.columns, piece, (begin, length, at) => {
-      const data = only ?? load(begin, length, at, 1);
+      const data = load(begin, length, at, 1);
       const result = output.slot(tile.times(pieces).plus(at)).rows(0, rows).columns(0, length);
       visit.finish(result, data, rows, tile, begin);
       nc.dmaCopy(part(y, [row, rows], [begin, length]), result);
     });
+  });
+}
+
+function wholeRowTiles(nc: ProgramBuilder, { x, y, input, output }: RowPieces, visit: RowVisit): void {
+  const [first, all] = [new Index(0), [0, x.columns] as const];
+  nc.tiles(x.rows, 2 * P, (start, count, pair) => {
+    const tiles = Array.from({ length: groupsOf(count) }, (_, half) => {
+      const [rows, tile, row] = [Math.min(P, count - half * P), pair.times(2).plus(half), start.plus(half * P)];
+      const data = input.slot(tile).rows(0, rows);
+      nc.dmaCopy(data, part(x, [row, rows], all));
+      visit.start?.(rows, tile);
+      visit.statistics(data, rows, tile, first, first);
+      return { rows, tile, row, data };
+    });
+    for (const { rows, tile, row, data } of tiles) {
+      visit.prepare(rows, tile);
+      const result = output.slot(tile).rows(0, rows);
+      visit.finish(result, data, rows, tile, first);
+      nc.dmaCopy(part(y, [row, rows], all), result);
+    }
   });
 }

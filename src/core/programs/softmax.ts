@@ -36,13 +36,13 @@ export function softmaxProgram(core: CoreSpec, { rows, cols, dtype }: RowOptions
   return tileProgram('softmax', core, (nc) => {
     const x = matrixOf(nc.input('x', dtype, [rows, cols]));
     const y = matrixOf(nc.output('y', dtype, [rows, cols]));
-    const piece = rowPiece(core, cols);
+    const piece = rowPiece(core, cols, dtype);
     const isWhole = piece === cols;
-    const input = nc.sbuf('x', dtype, P, piece, { slots: 2 });
+    const input = nc.sbuf('x', dtype, P, piece, { slots: 4 });
     const output = nc.sbuf('y', dtype, P, piece, { slots: 2 });
     const powers = nc.sbuf('exp', 'f32', P, piece, { slots: 2 });
     // Columns: maximum, -maximum, sum, sum of a piece, maximum before, its factor, 1 / sum.
-    const scalars = nc.sbuf('scalars', 'f32', P, 7, { slots: 2 });
+    const scalars = nc.sbuf('scalars', 'f32', P, 7, { slots: 4 });
     rowTiles(
       nc,
       { x, y, piece, input, output },

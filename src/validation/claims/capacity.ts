@@ -32,7 +32,7 @@ const budget: ClaimModel = {
     const years = given(scenario, 'budgetUsd') / (price.usdPerChipHour * hours);
     return {
       value: years,
-      details: { usdPerChipHour: price.usdPerChipHour, overEightYearsChips: years / 8, price: price.reason },
+      details: { usdPerChipHour: price.usdPerChipHour, price: price.reason },
       note: 'The statement gives the budget only. No price of Trainium3 is public: counted in Trainium2.',
     };
   },

@@ -12,8 +12,8 @@ import { type Claim, type ClaimModel, publicClaims, type Relation, type Scenario
 import { featureDefinition } from './features.ts';
 import { moneyClaims } from './money.ts';
 import { networkClaims } from './networks.ts';
-import { performanceClaims } from './performance.ts';
 import { servingClaims } from './serving.ts';
+import { speedClaims } from './speed.ts';
 import { type Change, createWorld } from './world.ts';
 
 export interface Sensitivity {
@@ -46,7 +46,7 @@ export interface ClaimRow {
 
 const MODELS: readonly ClaimModel[] = [
   ...capacityClaims,
-  ...performanceClaims,
+  ...speedClaims,
   ...networkClaims,
   ...moneyClaims,
   ...servingClaims,

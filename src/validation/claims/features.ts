@@ -50,7 +50,11 @@ const FEATURES: Readonly<Record<string, Entry>> = {
   '56': ['the same request gives the same bytes from the kernels whichever machine is described'],
   '60': ['every model preset is placed on Trainium2 and Trainium3, or the answer says what does not fit', presets],
   '62': ['fleets of several kinds of machines'],
-  '82': ['sessions of many calls with a growing shared prefix are served from the prefix cache'],
+  '82': [
+    'sessions of many calls with a growing shared prefix are served from the prefix cache',
+    undefined,
+    'Part of `trnsim serve`.',
+  ],
   '88': ['training, prefill and decode on one chip description'],
   '91': ['several models share one fleet'],
   '96': ['launch date', undefined, 'General availability 2 December 2025.'],

@@ -3,6 +3,7 @@
  * the same chips joined by the scale-out network.
  */
 import { CollectiveModel } from '../../collectives/collective-clock.ts';
+import type { Collective } from '../../collectives/schedule.ts';
 import { fabricMetrics } from '../../fabric/metrics.ts';
 import { appendRoute, longestRoute } from '../../fabric/routes.ts';
 import { buildTopology, type Topology } from '../../fabric/topology.ts';
@@ -11,6 +12,8 @@ import { createCluster, onChipLink } from '../../machine/cluster.ts';
 import { type ClaimModel, given } from './claim.ts';
 
 const TRN2 = 'trn2-ultraserver';
+/** 64 chips as in the torus. */
+const SWITCHED = 'trn3-ultraserver-gen1';
 const GEN2 = 'trn3-ultraserver-gen2';
 
 function topologyOf(system: SystemSpec): Topology {
@@ -68,14 +71,24 @@ const domain: ClaimModel = {
     const model = world.model('deepseek-v3');
     const mlp = model.kinds.map((kind) => kind.mlp).find((candidate) => candidate.kind === 'moe')!;
     const bytes = given(scenario, 'tokens') * mlp.topK * model.hidden;
-    const time = (id: string, nodes: number) => {
-      const clock = new CollectiveModel(createCluster(world.system(id), { nodes, rank: 'chip' }));
-      return clock.cost({ collective: 'all-to-all', bytes, group: { ranks: 64, stride: 1 } }).time;
+    const models = new Map<string, CollectiveModel>();
+    const time = (id: string, nodes: number, collective: Collective = 'all-to-all', size: number = bytes) => {
+      const clock = models.get(id) ?? new CollectiveModel(createCluster(world.system(id), { nodes, rank: 'chip' }));
+      models.set(id, clock);
+      return clock.cost({ collective, bytes: size, group: { ranks: 64, stride: 1 } }).time;
     };
     const [inside, across] = [time(TRN2, 1), time('trn2.48xlarge', 4)];
+    const small = (id: string) => 1e6 * time(id, 1, 'all-reduce', 2 ** 16);
     return {
       value: across / inside,
-      details: { bytesPerRank: bytes, ultraServerUs: 1e6 * inside, efaUs: 1e6 * across },
+      details: {
+        bytesPerRank: bytes,
+        ultraServerUs: 1e6 * inside,
+        efaUs: 1e6 * across,
+        trn3SwitchedUs: 1e6 * time(SWITCHED, 1),
+        allReduce64KiBTorusUs: small(TRN2),
+        allReduce64KiBSwitchedUs: small(SWITCHED),
+      },
       note: 'Each chip sends its tokens to the top-8 experts in FP8. The gain is that of bandwidth at this size; small messages gain from latency.',
     };
   },

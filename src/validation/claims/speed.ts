@@ -205,7 +205,7 @@ const split: ClaimModel = {
   },
 };
 
-export const performanceClaims: readonly ClaimModel[] = [
+export const speedClaims: readonly ClaimModel[] = [
   compute,
   bandwidth,
   generation,
