@@ -39,7 +39,7 @@ export function addBreakdown(to: StepBreakdown, from: StepBreakdown, count: numb
 export function scaledTo(breakdown: StepBreakdown, time: Seconds): StepBreakdown {
   const sum = BREAKDOWN_KEYS.reduce((total, key) => total + breakdown[key], 0);
   const scaled = emptyBreakdown();
-  addBreakdown(scaled, breakdown, time / sum);
+  if (sum > 0) addBreakdown(scaled, breakdown, time / sum);
   return scaled;
 }
 
