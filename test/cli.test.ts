@@ -323,7 +323,6 @@ describe('bad input', () => {
 
   test.each([
     ['foo', /"verb" expected one of run, systems, .*, got "foo"/],
-    ['kernel matmul --m 128', /"kernel" is not built yet; this version has run, /],
     ['help serve', /"serve" is not built yet/],
     ['--bogus', /unknown option '--bogus', expected one that --help lists/],
     ['systems extra', /too many arguments for 'systems'\. Expected 0 arguments but got 1/],
