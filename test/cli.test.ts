@@ -274,7 +274,7 @@ describe('the trace', () => {
     return { tracks, eventTracks };
   }
 
-  test('has a track for each engine of each rank and for each link that is used, all with events', () => {
+  test('has a track for each engine of each rank that works and for each link that is used, all with events', () => {
     const { status, stdout, stderr } = trnsim(
       `run ${tiny} --rank chip --tp 8 --tokens 5 --json --trace-out layer.pftrace`,
     );
@@ -290,7 +290,7 @@ describe('the trace', () => {
     ]);
     const children = ({ uuid }: TrackDescriptor) => tracks.filter(({ parent }) => parent === uuid);
     for (const rank of tops.slice(0, 8)) {
-      expect(children(rank).map(({ name }) => name)).toEqual(['TensorE', 'VectorE', 'ScalarE', 'DMA']);
+      expect(children(rank).map(({ name }) => name)).toEqual(['TensorE', 'VectorE', 'ScalarE', 'GpSimdE', 'DMA']);
     }
     // 8 chips of the 4 x 4 torus in a ring of neighbours: 8 links, one direction each.
     const links = children(tops[8]!);

@@ -78,7 +78,7 @@ describe('the shipped files', () => {
       }
     };
     for (const { json } of files) collect(json);
-    for (const name of ['prices.json', 'power.json']) collect(readJson(name));
+    for (const name of ['prices.json', 'power.json', 'reliability.json']) collect(readJson(name));
     expect([...cited].sort()).toEqual(Object.keys(readJson('sources.json').sources as Json).sort());
   });
 

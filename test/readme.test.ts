@@ -78,7 +78,7 @@ describe('the sample', () => {
     expect(scripts.start).toBe(start);
   });
 
-  test('shows what the command prints now, but for the lines at `...`', () => {
+  test('shows what the command prints now, but for lines at `...`, if any', () => {
     const now = lines(trnsim(first));
     let next = 0;
     const expected = lines(sample).map((line, i, shown) => {
@@ -87,7 +87,6 @@ describe('the sample', () => {
       return now[next++];
     });
     expect(lines(sample)).toEqual(expected);
-    expect(expected).toContain('...');
     expect(next).toBe(now.length);
   });
 });

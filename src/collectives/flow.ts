@@ -33,7 +33,7 @@ export interface FlowProblem {
 }
 
 /** The resources of each path with weights, and what a transfer alone reaches on it. */
-export interface FlatPaths {
+interface FlatPaths {
   readonly start: Uint32Array;
   readonly resource: Uint32Array;
   readonly weight: Float64Array;

@@ -6,7 +6,7 @@
  */
 import { type Action, chunkStart } from './schedule.ts';
 
-export interface Range {
+interface Range {
   readonly offset: number;
   readonly length: number;
 }

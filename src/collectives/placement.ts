@@ -19,7 +19,7 @@ export interface Placement {
 }
 
 /** Ranks of a full node, of those in use. */
-export function nodeRanks({ ranks, ranksPerChip, chipsPerNode }: Cluster): number {
+function nodeRanks({ ranks, ranksPerChip, chipsPerNode }: Cluster): number {
   return Math.min(ranks, ranksPerChip * chipsPerNode);
 }
 

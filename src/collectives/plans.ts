@@ -42,7 +42,7 @@ export interface PlanShape {
   readonly between: { readonly algorithm: InterAlgorithm; readonly nodes: number; readonly part: number } | null;
 }
 
-export interface PlanPhase {
+interface PlanPhase {
   readonly level: 'inside' | 'between';
   /** Runs it on one node of each kind: the run of the slowest. */
   readonly run: (bytes: Bytes, protocol: number, fidelity: 'flow' | 'event') => PhaseRun;

@@ -14,7 +14,7 @@ import type { Picoseconds } from '../base/units.ts';
 export const PARTS = ['TensorE', 'VectorE', 'ScalarE', 'GpSimdE', 'SyncE', 'DMA', 'latency'] as const;
 export type Part = (typeof PARTS)[number];
 export const DMA_PART = 5;
-export const LATENCY_PART = 6;
+const LATENCY_PART = 6;
 const WIDTH = PARTS.length;
 
 /** In `owner`: not yet. */

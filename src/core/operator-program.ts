@@ -28,7 +28,7 @@ import { softmaxProgram } from './programs/softmax.ts';
 import { transposeProgram } from './programs/transpose.ts';
 
 /** How a format is stored on this core. */
-export function storageOf(core: CoreSpec, format: OperandFormat): DType {
+function storageOf(core: CoreSpec, format: OperandFormat): DType {
   const fp8: DType = core.version >= 4 ? 'f8e4m3fn' : 'f8e4m3';
   const formats: Readonly<Record<OperandFormat, DType>> = {
     f32: 'f32',

@@ -6,7 +6,7 @@
  * and the answer names it. A chip without any public price has none here either: give it as an input, or ask for the
  * break-even price (`costs.ts`). Leaves out: discounts under contract, storage, network and support fees.
  */
-import { expectOneOf, ModelError, show } from '../base/errors.ts';
+import { expectOneOf, show } from '../base/errors.ts';
 import type { Dollars } from '../base/units.ts';
 import { defaultPrice, prices, systems } from '../hardware/catalog.ts';
 import type { PriceRow, SystemSpec } from '../hardware/spec.ts';
@@ -31,7 +31,7 @@ export interface ChipPrice {
 }
 
 /** @throws RangeError for a basis or region that no price has, or a date that is none */
-export function checkPriceQuery({ date, basis, region }: PriceQuery, rows: readonly PriceRow[] = prices()): void {
+function checkPriceQuery({ date, basis, region }: PriceQuery, rows: readonly PriceRow[] = prices()): void {
   if (basis !== undefined) expectOneOf('price-basis', basis, PRICE_BASES);
   if (date !== undefined && !/^\d{4}-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?$/.test(date)) {
     throw new RangeError(`"price-date" expected a date such as 2026-09 or 2026-09-19, got ${show(date)}`);
@@ -102,14 +102,4 @@ export function givenPrice(usdPerChipHour: Dollars): ChipPrice {
     row: null,
     reason: `${usdPerChipHour} USD per chip-hour, given`,
   };
-}
-
-/** @throws ModelError UNSUPPORTED that says what to give instead */
-export function requirePrice(system: SystemSpec, price: ChipPrice | null): ChipPrice {
-  if (price !== null) return price;
-  throw new ModelError(
-    'UNSUPPORTED',
-    system.id,
-    `expected a public price of ${system.chip.name} for this date, basis and region, got none; give one with --chip-price`,
-  );
 }

@@ -3,6 +3,7 @@
 import { expectInteger, expectOneOf } from '../base/errors.ts';
 import type { OperandFormat, OperatorCase, OperatorName } from '../core/operator-case.ts';
 import { operatorClock } from '../core/operator-clock.ts';
+import { operatorDims } from '../core/operator-dims.ts';
 import { findSystem } from '../hardware/catalog.ts';
 import type { Constants } from '../hardware/fitted.ts';
 import type { KernelCase, KernelQuestion } from './measurement.ts';
@@ -28,11 +29,11 @@ export function formatOf(name: string): OperandFormat {
   return FORMATS.get(name) ?? expectOneOf('dtype', name, [...FORMATS.keys()] as OperandFormat[]);
 }
 
-/** The operator; a name that the clock doesn't know is its business to refuse. */
+/** @throws RangeError for an operator, a dimension or a format that the clock doesn't know */
 export function operatorOf(ran: KernelCase): OperatorCase {
   return {
     op: ran.op as OperatorName,
-    dims: ran.dims,
+    dims: operatorDims(ran.op, ran.dims),
     dtype: formatOf(ran.dtype),
     ...(ran.outDtype !== undefined && { outDtype: formatOf(ran.outDtype) }),
     ...(ran.causal !== undefined && { causal: ran.causal }),

@@ -80,7 +80,7 @@ function memoryOf({ cluster }: Pick<TrainingSetup, 'cluster'>): number {
   return (cluster.system.chip.memory.capacity ?? Infinity) / cluster.ranksPerChip;
 }
 
-export function setupOf(measured: MeasuredSystem, ran: TrainingCase): Omit<TrainingSetup, 'constants'> {
+function setupOf(measured: MeasuredSystem, ran: TrainingCase): Omit<TrainingSetup, 'constants'> {
   const system = usedPart(findSystem(measured.id), measured);
   const cluster = createCluster(system, {
     nodes: measured.nodes,
@@ -110,7 +110,7 @@ export function setupOf(measured: MeasuredSystem, ran: TrainingCase): Omit<Train
 }
 
 /** The plan; where recomputation is not stated, plans with more and more of it. */
-export function plansOf(setup: Omit<TrainingSetup, 'constants'>, ran: TrainingCase): StepPlan[] {
+function plansOf(setup: Omit<TrainingSetup, 'constants'>, ran: TrainingCase): StepPlan[] {
   const { tp, pp, dp, cp, ep, interleave } = ran;
   const microBatches = Math.ceil(ran.globalBatch / (ran.microBatch * dp));
   const shard = parallelism({ tp, cp, ep, ...(ran.sequenceParallel === null ? {} : { sp: ran.sequenceParallel }) });

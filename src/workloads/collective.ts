@@ -38,7 +38,7 @@ export interface CollectiveOptions {
 }
 
 /** A row of nccom-test's table, by the names of its columns; GB is 10^9 bytes. */
-export interface NccomRow {
+interface NccomRow {
   readonly 'size(B)': Bytes;
   readonly 'count(elems)': number;
   readonly type: string;
@@ -47,7 +47,7 @@ export interface NccomRow {
   readonly 'busbw(GB/s)': number;
 }
 
-export interface LinkRow {
+interface LinkRow {
   readonly name: string;
   readonly kind: ResourceUse['kind'];
   readonly bytes: Bytes;

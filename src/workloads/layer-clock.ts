@@ -60,14 +60,17 @@ export function timeLayer(
   return { time: start, steps: timed, collective, linkIntervals };
 }
 
-/** One track for each engine of each rank and for each link that is used. */
+/** One track for each engine of each rank that works at all, and for each link that is used. */
 export function layerTimeline(machine: Machine, layer: LayerTime): Timeline {
   const tracks: Track[] = [];
   const slices: Slice[] = [];
+  const engines = ENGINES.filter((engine) =>
+    layer.steps.some((step) => step.type === 'operator' && step.cost.busy[engine]! > 0),
+  );
   for (let rank = 0; rank < machine.ranks; rank++) {
     const parent = `rank${rank}`;
     tracks.push({ id: parent, name: `rank ${rank} (chip ${machine.chipOf[rank]})` });
-    for (const engine of ENGINES) tracks.push({ id: `${parent} ${engine}`, name: engine, parent });
+    for (const engine of engines) tracks.push({ id: `${parent} ${engine}`, name: engine, parent });
     for (const step of layer.steps) {
       if (step.type === 'operator') slices.push(...engineSlices(parent, step));
     }

@@ -20,7 +20,7 @@ import { checkKernelMemory, openSession } from './execution/session.ts';
 import { type TrainingRow, trainingBreakdown, trainingTimeline } from './execution/timeline.ts';
 import { buildStep, type StepOptions, type StepProgram } from './execution/transformer.ts';
 
-export type OptimizerName = 'adamw' | 'sgd' | 'none';
+type OptimizerName = 'adamw' | 'sgd' | 'none';
 
 export interface TrainingRunOptions extends RankOptions {
   readonly config: DecoderConfig;

@@ -21,7 +21,7 @@ const BLOCK_K = 1024;
 const BLOCK_N = 1024;
 const LHS_ROW_BYTES = 4096;
 
-export interface MatmulBlocks {
+interface MatmulBlocks {
   readonly blockM: number;
   readonly blockN: number;
   readonly blockK: number;
@@ -29,7 +29,7 @@ export interface MatmulBlocks {
   readonly heldRows: number;
 }
 
-export function matmulBlocks(
+function matmulBlocks(
   core: CoreSpec,
   { m, k, n }: { readonly m: number; readonly k: number; readonly n: number },
   bytes: number,

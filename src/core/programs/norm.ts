@@ -173,7 +173,7 @@ export function epsilonTile(nc: ProgramBuilder, epsilon: number): TileView {
 }
 
 /** A vector along the columns, on all partitions that `rows` rows use: loaded once if it fits a piece, else piece by piece. */
-export function rowVector(
+function rowVector(
   nc: ProgramBuilder,
   vector: Matrix,
   piece: number,

@@ -87,6 +87,6 @@ export function softmaxProgram(core: CoreSpec, { rows, cols, dtype }: RowOptions
 }
 
 /** The single columns of a tile of per-row scalars. */
-export function columnsOf(scalars: TileView): TileView[] {
+function columnsOf(scalars: TileView): TileView[] {
   return Array.from({ length: scalars.length }, (_, i) => scalars.columns(i, 1));
 }

@@ -12,7 +12,7 @@ import type { World } from './world.ts';
 /** How a computed figure agrees with the one claimed: `equals` within `within`, the rounding of the statement. */
 export type Relation = 'equals' | 'at-least' | 'at-most';
 
-export interface ClaimedFigure {
+interface ClaimedFigure {
   readonly value: number;
   readonly unit: string;
   readonly relation: Relation;
@@ -32,7 +32,7 @@ export interface Claim {
   readonly command: string | null;
 }
 
-export interface Computed {
+interface Computed {
   readonly value: number;
   /** What else comes out of the same computation, units in the names. */
   readonly details: Readonly<Record<string, number | string>>;

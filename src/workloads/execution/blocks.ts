@@ -36,7 +36,7 @@ export function wholeMatrices(executor: Executor, bucket: Bucket, what: 'weights
   return matrices;
 }
 
-export function forEachBlock(
+function forEachBlock(
   blocks: readonly ParameterBlock[],
   visit: (block: ParameterBlock, offset: number, index: number) => void,
 ): void {

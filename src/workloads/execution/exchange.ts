@@ -13,7 +13,7 @@ import type { Cluster } from '../../fabric/cluster.ts';
 import { DTYPES } from '../../kernels/index.ts';
 import { type AllReduceInstruction, elementsOf } from './program.ts';
 
-export interface Exchange {
+interface Exchange {
   readonly cost: CollectiveCost;
   readonly schedule: Schedule;
 }

@@ -37,7 +37,7 @@ export interface TimedCase {
 }
 
 /** What an operator knows of the rank that it runs on. */
-export interface RankContext {
+interface RankContext {
   readonly arena: Arena;
   /** Place in the tensor-parallel group. */
   readonly tpRank: number;

@@ -39,12 +39,12 @@ export interface UnitResult {
 }
 
 /** Less time first, then the earlier place. */
-export function compareRanked(a: RankedPlan, b: RankedPlan): number {
+function compareRanked(a: RankedPlan, b: RankedPlan): number {
   return a.step - b.step || a.place[0] - b.place[0] || a.place[1] - b.place[1];
 }
 
 /** The best `keep` of two lists that are in order. */
-export function mergeRanked(a: readonly RankedPlan[], b: readonly RankedPlan[], keep: number): RankedPlan[] {
+function mergeRanked(a: readonly RankedPlan[], b: readonly RankedPlan[], keep: number): RankedPlan[] {
   return [...a, ...b].sort(compareRanked).slice(0, keep);
 }
 

@@ -58,7 +58,7 @@ const LEAST_POSITIONS = 1024;
 const MOST_CHUNKS = 10;
 const USUAL_TP = 8;
 /** More plans than this are not listed. */
-export const MOST_PLANS: number = 2 ** 22;
+const MOST_PLANS: number = 2 ** 22;
 
 /** Divisors of n up to `most`, ascending. */
 function divisors(n: number, most: number): number[] {

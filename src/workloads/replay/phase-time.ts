@@ -21,7 +21,7 @@ export interface EndpointTime {
 }
 
 /** A phase's duration, and how long before its end its last message arrived: when its end became certain. */
-export interface PhaseTime {
+interface PhaseTime {
   readonly duration: number;
   readonly tail: number;
 }

@@ -27,7 +27,7 @@ export interface TrainingBreakdown {
 }
 
 /** Of the fullest rank. */
-export interface TrainingMemoryUse {
+interface TrainingMemoryUse {
   readonly weightsBytes: Bytes;
   readonly gradientsBytes: Bytes;
   readonly optimizerBytes: Bytes;
@@ -105,7 +105,7 @@ export function pipelineRun(job: TrainingJobOptions, options: PlanOptions = {}):
 }
 
 /** The result for a plan that is possible. */
-export function describeStep(model: StepModel, plan: StepPlan): TrainingResult {
+function describeStep(model: StepModel, plan: StepPlan): TrainingResult {
   const { setup } = model;
   const cost = emptyCost();
   model.evaluate(plan, cost);
