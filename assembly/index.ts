@@ -48,16 +48,7 @@ export * from './matmul-formats.gen';
 export { layernorm_bf16, layernorm_f32, rmsnorm_bf16, rmsnorm_f32 } from './norm';
 export { packPanels } from './pack';
 export { philox_u32, uniform_bf16, uniform_f32 } from './random';
-export {
-  reduce_bf16,
-  reduce_f8e3m4,
-  reduce_f8e4m3,
-  reduce_f8e4m3fn,
-  reduce_f8e5m2,
-  reduce_f16,
-  reduce_f32,
-  reduceNearest_bf16,
-} from './reduce';
+export { reduce_bf16, reduce_f32, reduceNearest_bf16 } from './reduce';
 export { rope_bf16, rope_f32, ropePairs_f32 } from './rope';
 export { maxRows_f32, minRows_f32, squareRows_f32, sumRows_f32 } from './rowreduce';
 export {

@@ -3,7 +3,9 @@
  * and the exchange of blocks that an all-to-all makes.
  */
 import { expectInteger, expectOneOf } from '../base/errors.ts';
+import type { Arena } from './arena.ts';
 import { cast, type Rounding, storeRounded } from './cast.ts';
+import { widen } from './convert.ts';
 import { DTYPES } from './dtype.ts';
 import { expectContiguous, expectLike, expectShape, type Tensor } from './tensor.ts';
 
@@ -18,8 +20,12 @@ const OPERATORS: readonly ReduceOperator[] = ['sum', 'prod', 'max', 'min'];
 const REDUCED = ['f32', 'bf16', 'f16', 'f8e4m3', 'f8e4m3fn', 'f8e5m2', 'f8e3m4'] as const;
 type ReducedDType = (typeof REDUCED)[number];
 
-/** Kept in step with assembly/reduce.ts: two blocks of 4096 FP32, 16 more and two addresses, to 64 bytes. */
-const REDUCE_SCRATCH_BYTES = 2 * 4096 * 4 + 128;
+/** Kept in step with assembly/reduce.ts: a block of 65536 FP32, 8 more and an address, to 64 bytes. */
+const REDUCE_SCRATCH_BYTES = 65536 * 4 + 64;
+
+/** Sources that are widened side by side, and elements of each at a time: they stay in L2. */
+const STAGED_SOURCES = 4;
+const STAGED_ELEMENTS = 16384;
 
 /** out = sources[0] + sources[1] + ...: `reduce` with the operator `sum`. */
 export function sum(sources: readonly Tensor[], out: Tensor, rounding: Rounding = 'nearest'): void {
@@ -49,9 +55,40 @@ export function reduce(
   if (sources.length === 1) {
     cast(first, out, rounding);
   } else if (dtype === 'bf16' && out.dtype === 'bf16' && rounding === 'nearest') {
-    run('reduceNearest_bf16', code, sources, out.offset);
+    run('reduceNearest_bf16', code, first.arena, sources.map(offsetOf), first.length, out.offset);
+  } else if (dtype === 'f32' || dtype === 'bf16') {
+    const kernel = `reduce_${dtype}` as const;
+    storeRounded(out, rounding, (y) => run(kernel, code, first.arena, sources.map(offsetOf), first.length, y));
   } else {
-    storeRounded(out, rounding, (y) => run(`reduce_${dtype}`, code, sources, y));
+    storeRounded(out, rounding, (y) => reduceWidened(code, sources, y));
+  }
+}
+
+function offsetOf(tensor: Tensor): number {
+  return tensor.offset;
+}
+
+/** Formats without a kernel of their own: some sources of a block are widened, then taken in together. */
+function reduceWidened(code: number, sources: readonly Tensor[], y: number): void {
+  const { arena, dtype, length } = sources[0]!;
+  const { bytes } = DTYPES[dtype];
+  const stage = arena.scratch('widened sources', 4 * STAGED_ELEMENTS * (STAGED_SOURCES + 1));
+  const slots = Array.from({ length: STAGED_SOURCES + 1 }, (_, i) => stage + 4 * STAGED_ELEMENTS * i);
+  const [sum, ...staged] = slots as [number, ...number[]];
+  for (let begin = 0; begin < length; begin += STAGED_ELEMENTS) {
+    const count = Math.min(STAGED_ELEMENTS, length - begin);
+    const load = (source: Tensor, slot: number): void =>
+      widen(arena, dtype, count, source.offset + bytes * begin, slot);
+    load(sources[0]!, sum);
+    for (let s = 1; s < sources.length; s += STAGED_SOURCES) {
+      const some = sources.slice(s, s + STAGED_SOURCES);
+      some.forEach((source, i) => {
+        load(source, staged[i]!);
+      });
+      const isLast = s + some.length === sources.length;
+      const target = isLast ? y + 4 * begin : sum;
+      run('reduce_f32', code, arena, slots.slice(0, some.length + 1), count, target);
+    }
   }
 }
 
@@ -109,18 +146,18 @@ function expectReduced({ dtype }: Tensor): ReducedDType {
 }
 
 function run(
-  kernel: `reduce_${ReducedDType}` | 'reduceNearest_bf16',
+  kernel: 'reduce_f32' | 'reduce_bf16' | 'reduceNearest_bf16',
   code: number,
-  sources: readonly Tensor[],
+  arena: Arena,
+  sources: readonly number[],
+  length: number,
   y: number,
 ): void {
-  const { arena, length } = sources[0]!;
   // Rounded up, so that sums of different counts share a block instead of replacing each other's.
   const tableBytes = Math.ceil(sources.length / 256) * 1024;
   const scratch = arena.scratch('reduce', REDUCE_SCRATCH_BYTES + tableBytes);
   const table = scratch + REDUCE_SCRATCH_BYTES;
-  const addresses = new Uint32Array(arena.memory.buffer, table, sources.length);
-  for (let i = 0; i < sources.length; i++) addresses[i] = sources[i]!.offset;
+  new Uint32Array(arena.memory.buffer, table, sources.length).set(sources);
   arena.kernels[kernel](code, sources.length, length, table, y, scratch);
 }
 
