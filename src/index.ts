@@ -7,8 +7,7 @@ export { parseJson, toJson } from './base/json.ts';
 export * from './base/units.ts';
 export type { Algorithm, AlgorithmOptions } from './collectives/algorithms/algorithm.ts';
 export { collectiveAlgorithms, collectivesOf } from './collectives/algorithms/registry.ts';
-export { buildSchedule, ringAllReduce, type ScheduleOptions, whyNot } from './collectives/build.ts';
-export { type BusyLink, busiestLinks, type ClockResult, executeClock, type LinkInterval } from './collectives/clock.ts';
+export { buildSchedule, type ScheduleOptions, whyNot } from './collectives/build.ts';
 export {
   CollectiveModel,
   type CollectiveTiming,
@@ -19,7 +18,7 @@ export type { CollectiveCase, CollectiveClock, CollectiveCost, RankGroup } from 
 export { reductionErrorBound } from './collectives/error-bound.ts';
 export type { Fidelity, ResourceUse } from './collectives/execute.ts';
 export { type Explanation, explainCollective } from './collectives/explain.ts';
-export { algorithmBandwidth, busBandwidth, ringAllReduceTime } from './collectives/formula.ts';
+export { algorithmBandwidth, busBandwidth } from './collectives/formula.ts';
 export { circularPairs, stridedGroups } from './collectives/groups.ts';
 export {
   type CollectiveRunOptions,
@@ -282,7 +281,7 @@ export {
 export type * from './hardware/spec.ts';
 export * from './kernels/index.ts';
 export { type ClusterOptions, createCluster } from './machine/cluster.ts';
-export { createMachine, type Machine, placeInHbm } from './machine/machine.ts';
+export { placeInHbm } from './machine/memory.ts';
 export type { RankOptions } from './machine/ranks.ts';
 export { graphFlops } from './models/builder.ts';
 export {

@@ -7,10 +7,10 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { createCluster, type DType, findSystem, parseModelConfig } from '../src/index.ts';
+import { exchangesOn } from '../src/workloads/exchange.ts';
 import { makeBatch, setBatch } from '../src/workloads/execution/batch.ts';
 import { replicasAgree, wholeMatrices } from '../src/workloads/execution/blocks.ts';
 import { gradientError } from '../src/workloads/execution/check.ts';
-import { exchangesOn } from '../src/workloads/execution/exchange.ts';
 import { Executor } from '../src/workloads/execution/executor.ts';
 import { lastUses, owner, touched } from '../src/workloads/execution/program.ts';
 import { buildStep, type StepOptions } from '../src/workloads/execution/transformer.ts';

@@ -148,7 +148,7 @@ describe('run', () => {
     costUsd: number | null;
     tp: number;
     coresPerRank: number;
-    collective: { bytes: number; minBytesSent: number; maxBytesSent: number };
+    collective: { algorithm: string; bytes: number; minBytesSent: number; maxBytesSent: number };
     [key: string]: unknown;
   }
 
@@ -167,8 +167,15 @@ describe('run', () => {
     expect(errorBound).toBeLessThan(dtype === 'f32' ? 1.5e-5 : 0.06);
     expect(breakdown.reduce((sum, row) => sum + row.timeNs, 0)).toBeCloseTo(timeNs, 3);
     const bytes = (tokens as number) * hidden * (dtype === 'f32' ? 4 : 2);
-    const sent = (2 * (tp - 1) * bytes) / tp;
-    expect(collective).toMatchObject({ bytes, minBytesSent: sent, maxBytesSent: sent });
+    const { minBytesSent, maxBytesSent } = collective;
+    // The least that an all-reduce can send; a single-step mesh sends everything to everybody.
+    const parts = collective.algorithm === 'single-step-mesh' ? tp : 2;
+    const sent = (parts * (tp - 1) * bytes) / tp;
+    expect({ bytes: collective.bytes, minBytesSent, maxBytesSent }).toEqual({
+      bytes,
+      minBytesSent: sent,
+      maxBytesSent: sent,
+    });
   }
 
   test.each(['trn2.48xlarge', 'trn1.32xlarge', 'trn3-ultraserver-gen2'])(
@@ -292,9 +299,12 @@ describe('the trace', () => {
     for (const rank of tops.slice(0, 8)) {
       expect(children(rank).map(({ name }) => name)).toEqual(['TensorE', 'VectorE', 'ScalarE', 'GpSimdE', 'DMA']);
     }
-    // 8 chips of the 4 x 4 torus in a ring of neighbours: 8 links, one direction each.
-    const links = children(tops[8]!);
-    expect(new Set(links.map(({ name }) => name)).size).toBe(8);
+    // Those of the collective: 5 tokens of 64 in BF16.
+    const { links } = answer(
+      'collective all-reduce --system trn2.48xlarge --rank chip --ranks 8 --size 640 --fidelity event',
+    ) as { links: { name: string }[] };
+    expect(links.length).toBeGreaterThan(0);
+    expect(children(tops[8]!).map(({ name }) => name)).toEqual(links.map(({ name }) => name));
     const drawn = new Set(eventTracks);
     for (const { uuid, parent } of tracks) if (parent !== 0) expect(drawn).toContain(uuid);
   });
@@ -337,7 +347,7 @@ describe('bad input', () => {
     ['lama-3.1-8b', /"model" expected an id that "trnsim models" lists, got "lama-3\.1-8b"; nearest: llama-3\.1-8b/],
     ['mixtral-8x7b', /mixtral-8x7b: model_type: expected one of llama, mistral, qwen2, qwen3, got "mixtral"/],
     ['--system trn2.49xlarge', /"system" expected an id .* got "trn2\.49xlarge"; nearest: trn2\.48xlarge/],
-    ['--system hgx-h100', /hgx-h100: expected a system of NeuronCores, got one of NVIDIA H100/],
+    ['--system hgx-h100 --rank core', /^trnsim: "rank" expected chip on NVIDIA H100 SXM, got "core"/],
     ['--system inf1.24xlarge', /inf1\.24xlarge: expected a system whose links are published, got none/],
     ['--dtype fp7', /"dtype" expected one of f32, bf16.*, got "fp7"/],
     ['--bogus 1', /unknown option '--bogus', expected one that --help lists/],

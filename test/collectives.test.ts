@@ -1,8 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { ringAllReduce } from '../src/collectives/build.ts';
-import { busiestLinks, executeClock, type LinkInterval } from '../src/collectives/clock.ts';
-import { algorithmBandwidth, busBandwidth, busFactor, ringAllReduceTime } from '../src/collectives/formula.ts';
+import { algorithmBandwidth, busBandwidth, busFactor } from '../src/collectives/formula.ts';
 import { executeNumeric } from '../src/collectives/numeric.ts';
 import {
   type Action,
@@ -15,19 +13,14 @@ import {
   type Transfer,
 } from '../src/collectives/schedule.ts';
 import { trafficOf } from '../src/collectives/traffic.ts';
-import { ringOrder } from '../src/fabric/rings.ts';
-import { hops } from '../src/fabric/routes.ts';
-import { buildTopology, type Topology } from '../src/fabric/topology.ts';
-import type { FabricSpec } from '../src/hardware/spec.ts';
 import { createArena } from '../src/kernels/arena.ts';
 import { DTYPES, type DType } from '../src/kernels/dtype.ts';
 import type { Tensor } from '../src/kernels/tensor.ts';
+import { ringAllReduce } from './fixtures/ring.ts';
 
 const RANKS = [1, 2, 3, 4, 5, 7, 8, 16, 64];
 const SIZES = [0, 1, 3, 7, 64, 1001, 20011];
 const DTYPE_NAMES: readonly DType[] = ['f32', 'bf16'];
-const LINK = { bandwidth: 1e9, latency: 1e-6 };
-const ON_CHIP = { bandwidth: 1e10, latency: 1e-7 };
 
 const arena = createArena();
 
@@ -38,15 +31,6 @@ function upTo(n: number): number[] {
 /** A fixed order that is not the identity: k -> k * 5 mod p where that is a permutation, else reversed. */
 function shuffled(p: number): number[] {
   return p % 5 === 0 ? upTo(p).reverse() : upTo(p).map((k) => (k * 5) % p);
-}
-
-function torus(sizes: readonly number[], wrap = true): Topology {
-  const dimensions = sizes.map((size, d) => ({ name: 'xyz'[d]!, size, wrap, ...LINK }));
-  return buildTopology(
-    { type: 'torus', dimensions },
-    sizes.reduce((a, b) => a * b),
-    ON_CHIP,
-  );
 }
 
 /** Steps of [source, destination, length] from and to the start of the buffers. */
@@ -369,196 +353,7 @@ describe('numeric executor', () => {
   });
 });
 
-describe('clock executor', () => {
-  test('a ring of 4 over single links takes 6 steps of latency and one chunk', () => {
-    // 1000 elements of 4 B in 4 chunks of 1000 B: 1 us + 1000 B / (1 GB/s) = 2 us a step, 12 us in all.
-    const result = executeClock(ringAllReduce(upTo(4), 1000), torus([4]), upTo(4), 4);
-    expect(Array.from(result.stepTimes)).toEqual(new Array(6).fill(2e6));
-    expect(result.time).toBe(12e6);
-  });
-
-  test('transfers of one step share the link they meet on', () => {
-    // Chain 0 - 1 - 2. Both transfers cross 1->2: 2000 B at 1 GB/s = 2 us. 0 to 2 has two latencies: 2 + 2 = 4 us.
-    const topology = torus([3], false);
-    expect(
-      executeClock(
-        plan(3, 1000, [
-          [
-            [0, 2, 1000],
-            [1, 2, 1000],
-          ],
-        ]),
-        topology,
-        upTo(3),
-        1,
-      ).time,
-    ).toBe(4e6);
-    // One after the other: 2 + 1 us, then 1 + 1 us.
-    expect(executeClock(plan(3, 1000, [[[0, 2, 1000]], [[1, 2, 1000]]]), topology, upTo(3), 1).time).toBe(5e6);
-  });
-
-  test('steps that repeat and steps that differ are each charged their own time', () => {
-    const a = [0, 1, 1000] as const;
-    const b = [0, 1, 3000] as const;
-    const c = [1, 0, 1000] as const;
-    const result = executeClock(plan(2, 3000, [[a], [a], [b], [a], [c], [a, c]]), torus([2]), upTo(2), 1);
-    expect(Array.from(result.stepTimes)).toEqual([2e6, 2e6, 4e6, 2e6, 2e6, 2e6]);
-    // Link 0->1 carries a, a, b, a, a; link 1->0 carries c twice.
-    expect(Array.from(result.linkBytes).filter((bytes) => bytes > 0)).toEqual([7000, 2000]);
-  });
-
-  test('the closing hop of a chain sets the time of every step', () => {
-    // 6 chips, 5 links back: 5 us + 100 B / (1 GB/s) = 5.1 us, 10 steps.
-    expect(executeClock(ringAllReduce(upTo(6), 600), torus([6], false), upTo(6), 1).time).toBe(10 * 5.1e6);
-  });
-
-  test('ranks on one chip meet on its on-chip link', () => {
-    // Ranks 0 1 | 2 3 on two chips. A step: two on-chip transfers, 0.1 us + 0.1 us, beside two over the link,
-    // 1 us + 1000 B / (1 GB/s) = 2 us, which set the pace.
-    const result = executeClock(ringAllReduce(upTo(4), 4000), torus([2]), [0, 0, 1, 1], 1);
-    expect(result.time).toBe(6 * 2e6);
-    // All four on one chip: 4000 B on one on-chip link of 10 GB/s = 0.4 us + 0.1 us.
-    const single = buildTopology({ type: 'single' }, 1, ON_CHIP);
-    expect(executeClock(ringAllReduce(upTo(4), 4000), single, [0, 0, 0, 0], 1).time).toBe(6 * 0.5e6);
-  });
-
-  test('a switch charges its latency once and each port carries its own chip', () => {
-    const level = { name: 'sled', kind: 'switch', groupSize: 4, reduces: false, ...LINK } as const;
-    const sled = buildTopology({ type: 'switched', levels: [level] }, 4, ON_CHIP);
-    expect(executeClock(ringAllReduce(upTo(4), 4000), sled, upTo(4), 1).time).toBe(6 * 2e6);
-  });
-
-  test('an empty schedule takes no time', () => {
-    const result = executeClock(ringAllReduce([0], 100), torus([4]), [2], 4);
-    expect(result.time).toBe(0);
-    expect(busiestLinks(result, torus([4]), 5)).toEqual([]);
-  });
-
-  test('the closed form agrees wherever every hop is one link', () => {
-    const fabrics: [number[], number][] = [
-      [[2], 2],
-      [[4], 4],
-      [[12], 12],
-      [[4, 4], 16],
-      [[4, 4, 4], 64],
-    ];
-    for (const [sizes, p] of fabrics) {
-      const topology = torus(sizes);
-      const ring = ringOrder(topology.fabric, upTo(p));
-      for (const chunk of [1, 17, 4096, 999_999]) {
-        const { time, stepTimes } = executeClock(ringAllReduce(ring, p * chunk), topology, upTo(p), 2);
-        const exact = ringAllReduceTime(2 * p * chunk, p, LINK) * 1e12;
-        // Half a picosecond of rounding per step, and the doubles' own.
-        expect(Math.abs(time - exact)).toBeLessThanOrEqual(0.5 * stepTimes.length + exact * 1e-14);
-      }
-    }
-  });
-
-  test('an uneven buffer takes the time of its longest chunk', () => {
-    // 10 elements on 4 ranks: chunks 3 3 2 2, so each step lasts 1 us + 3 ns.
-    expect(executeClock(ringAllReduce(upTo(4), 10), torus([4]), upTo(4), 1).time).toBe(6 * 1_003_000);
-  });
-
-  const placed = fc.record({
-    sizes: fc.array(fc.integer({ min: 1, max: 4 }), { minLength: 1, maxLength: 3 }),
-    wrap: fc.boolean(),
-    chips: fc.array(fc.nat(), { minLength: 1, maxLength: 9 }),
-    elements: fc.nat(5000),
-  });
-
-  test('no link carries more than its rate, and the links carry each transfer once per hop', () => {
-    fc.assert(
-      fc.property(placed, ({ sizes, wrap, chips, elements }) => {
-        const topology = torus(sizes, wrap);
-        const chipOf = chips.map((chip) => chip % topology.chips);
-        const schedule = ringAllReduce(upTo(chipOf.length), elements);
-        const result = executeClock(schedule, topology, chipOf, 2);
-        topology.bandwidth.forEach((bandwidth, link) => {
-          // Busy times are rounded to the picosecond once per step.
-          const seconds = (result.linkBusy[link]! + 0.5 * schedule.steps) / 1e12;
-          expect(result.linkBytes[link]!).toBeLessThanOrEqual(bandwidth * seconds * (1 + 1e-12));
-          expect(result.linkBusy[link]!).toBeLessThanOrEqual(result.time);
-        });
-        let expected = 0;
-        for (const [pair, bytes] of trafficOf(schedule, 2).pairs) {
-          const [from, to] = [chipOf[Math.floor(pair / schedule.ranks)]!, chipOf[pair % schedule.ranks]!];
-          expected += bytes * Math.max(1, hops(topology, from, to)); // on-chip: one link
-        }
-        expect(result.linkBytes.reduce((a, b) => a + b, 0)).toBe(expected);
-        expect(result.time).toBe(result.stepTimes.reduce((a, b) => a + b, 0));
-      }),
-      { numRuns: 100 },
-    );
-  });
-
-  test('more bytes never take less time', () => {
-    fc.assert(
-      fc.property(placed, fc.nat(3000), ({ sizes, wrap, chips, elements }, more) => {
-        const topology = torus(sizes, wrap);
-        const chipOf = chips.map((chip) => chip % topology.chips);
-        const time = (n: number): number =>
-          executeClock(ringAllReduce(upTo(chipOf.length), n), topology, chipOf, 2).time;
-        expect(time(elements + more)).toBeGreaterThanOrEqual(time(elements));
-      }),
-      { numRuns: 100 },
-    );
-  });
-
-  test('the observer sees each link once per step, inside the step, and all of its bytes', () => {
-    const topology = torus([4, 4]);
-    const intervals: LinkInterval[] = [];
-    const schedule = ringAllReduce(ringOrder(topology.fabric, upTo(16)), 1001);
-    const result = executeClock(schedule, topology, upTo(16), 4, (interval) => intervals.push(interval));
-    const starts = [0];
-    for (const time of result.stepTimes) starts.push(starts.at(-1)! + time);
-    const bytes = new Float64Array(topology.from.length);
-    for (const { step, link, start, end, bytes: carried } of intervals) {
-      expect(start).toBe(starts[step]);
-      expect(end).toBeLessThanOrEqual(starts[step + 1]!);
-      bytes[link]! += carried;
-    }
-    expect(bytes).toEqual(result.linkBytes);
-    expect(new Set(intervals.map(({ step, link }) => `${step} ${link}`)).size).toBe(intervals.length);
-  });
-
-  test('the busiest link is the one that two transfers cross', () => {
-    const topology = torus([3], false);
-    const result = executeClock(
-      plan(3, 1000, [
-        [
-          [0, 2, 1000],
-          [1, 2, 1000],
-        ],
-      ]),
-      topology,
-      upTo(3),
-      1,
-    );
-    // 2 us busy in a step of 4 us.
-    expect(busiestLinks(result, topology, 1)).toEqual([
-      { link: expect.any(Number), name: 'chip1->chip2 (x+)', bytes: 2000, busy: 2e6, utilization: 0.5 },
-    ]);
-    expect(busiestLinks(result, topology, 9).length).toBe(2);
-  });
-
-  test('a placement that does not fit the topology is an error', () => {
-    const schedule = ringAllReduce([0, 1], 4);
-    expect(() => executeClock(schedule, torus([2]), [0], 4)).toThrow('"chipOf" expected 2 ranks, got 1');
-    expect(() => executeClock(schedule, torus([2]), [0, 2], 4)).toThrow('"chipOf[1]" expected integer in 0..1, got 2');
-    expect(() => executeClock(schedule, torus([2]), [0, 1], 0)).toThrow(
-      '"bytesPerElement" expected a number > 0, got 0',
-    );
-  });
-});
-
-describe('formula', () => {
-  test('ring all-reduce time is 2(p - 1)(alpha + n / (p beta))', () => {
-    // 4 ranks, 4000 B: 6 * (1 us + 1 us)
-    expect(ringAllReduceTime(4000, 4, LINK)).toBeCloseTo(12e-6, 18);
-    expect(ringAllReduceTime(4000, 1, LINK)).toBe(0);
-    expect(ringAllReduceTime(0, 4, LINK)).toBe(0);
-  });
-
+describe('bandwidths', () => {
   test('bus factors are those of nccl-tests', () => {
     expect(busFactor('all-reduce', 64)).toBe(126 / 64);
     expect(busFactor('all-gather', 64)).toBe(63 / 64);
@@ -567,20 +362,14 @@ describe('formula', () => {
     expect(busFactor('send-recv', 64)).toBe(1);
   });
 
-  test('without latency the bus bandwidth of a ring is the rate of its links', () => {
-    const free: FabricSpec = {
-      type: 'torus',
-      dimensions: [{ name: 'x', size: 8, wrap: true, bandwidth: 1e9, latency: 0 }],
-    };
-    const { time } = executeClock(ringAllReduce(upTo(8), 8000), buildTopology(free, 8, ON_CHIP), upTo(8), 1);
-    expect(busBandwidth('all-reduce', 8000, 8, time / 1e12)).toBeCloseTo(1e9, 3);
+  test('the bus bandwidth of a ring without latency is the rate of its links', () => {
+    // 2 (p - 1) steps of an eighth of 8000 bytes at 1 GB/s
     expect(algorithmBandwidth(8000, 14e-6)).toBeCloseTo(8000 / 14e-6, 3);
+    expect(busBandwidth('all-reduce', 8000, 8, 14e-6)).toBeCloseTo(1e9, 3);
   });
 
   test('numbers that mean nothing are errors', () => {
-    expect(() => ringAllReduceTime(-1, 4, LINK)).toThrow('"bytes" expected a number >= 0, got -1');
-    expect(() => ringAllReduceTime(1, 0, LINK)).toThrow('"ranks" expected integer >= 1, got 0');
-    expect(() => ringAllReduceTime(1, 2, { bandwidth: 0, latency: 0 })).toThrow('"link.bandwidth"');
+    expect(() => algorithmBandwidth(-1, 1)).toThrow('"bytes" expected a number >= 0, got -1');
     expect(() => algorithmBandwidth(1, 0)).toThrow('"time" expected a number > 0, got 0');
     expect(() => busFactor('all-reduce', 0)).toThrow(RangeError);
   });

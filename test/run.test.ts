@@ -1,10 +1,14 @@
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { toJson } from '../src/base/json.ts';
+import { theoreticalEffort } from '../src/collectives/theory.ts';
+import { hops } from '../src/fabric/routes.ts';
 import { writePerfetto } from '../src/formats/perfetto.ts';
 import { defaultPrice, findSystem, systems } from '../src/hardware/catalog.ts';
+import { createCluster } from '../src/machine/cluster.ts';
 import { parseModelConfig } from '../src/models/config.ts';
 import type { LayerWeight } from '../src/models/layer.ts';
+import { timeCollective } from '../src/workloads/collective.ts';
 import { type LayerRun, type RunOptions, type RunResult, runLayer } from '../src/workloads/run.ts';
 
 /** What the check is there to find: a shard that one rank takes from the wrong place, an output that only one rank has. */
@@ -82,12 +86,12 @@ describe('the result', () => {
   });
 
   test('does not depend on the machine, only its time does', () => {
-    const results = ['trn1.32xlarge', 'trn2.48xlarge', 'trn3-ultraserver-gen2', 'inf2.48xlarge'].map(
+    const results = ['trn1.32xlarge', 'trn2.48xlarge', 'trn3-ultraserver-gen2', 'inf2.48xlarge', 'hgx-h100'].map(
       (on) => run({ on, rank: 'chip', tp: 1 }).result,
     );
     expect(new Set(results.map(({ outputFnv1a }) => outputFnv1a)).size).toBe(1);
     expect(new Set(results.map(({ maxRelError }) => maxRelError)).size).toBe(1);
-    expect(new Set(results.map(({ timeNs }) => timeNs)).size).toBe(3); // Trainium1 and Inferentia2 have the same cores
+    expect(new Set(results.map(({ timeNs }) => timeNs)).size).toBe(4); // Trainium1 and Inferentia2 have the same cores
   });
 
   test('has times that add up', () => {
@@ -98,25 +102,27 @@ describe('the result', () => {
     expect(sums.map(({ timeNs }) => timeNs)).toEqual([result.collective.timeNs, result.collective.timeNs]);
   });
 
-  test('counts the bytes of the all-reduce: 2 (p - 1)/p of its size from every rank', () => {
-    // 16 tokens x 64 x 2 B = 2048 B over 8 ranks: 2 * 7/8 * 2048 = 3584 B
-    const { collective } = run({ rank: 'chip', tp: 8 }).result;
-    expect(collective).toMatchObject({
-      algorithm: 'ring',
-      bytes: 2048,
-      steps: 14,
-      minBytesSent: 3584,
-      maxBytesSent: 3584,
-    });
-    expect(collective.busbwGBps! / collective.algbwGBps!).toBeCloseTo((2 * 7) / 8, 12);
-    expect(collective.algbwGBps).toBeCloseTo(2048 / collective.timeNs, 12);
-    for (const tp of [1, 2, 4] as const) {
+  test('counts the bytes of the all-reduce: what theory says of the algorithm that moves them', () => {
+    for (const tp of [2, 4, 8] as const) {
       for (const dtype of ['bf16', 'f32'] as const) {
-        const { bytes, minBytesSent, maxBytesSent } = run({ rank: 'chip', tp, dtype }).result.collective;
-        expect(bytes).toBe(16 * 64 * (dtype === 'f32' ? 4 : 2));
-        expect([minBytesSent, maxBytesSent]).toEqual([(2 * (tp - 1) * bytes) / tp, (2 * (tp - 1) * bytes) / tp]);
+        const { collective } = run({ rank: 'chip', tp, dtype }).result;
+        const { algorithm, bytes, minBytesSent, maxBytesSent } = collective;
+        const width = dtype === 'f32' ? 4 : 2;
+        expect(bytes).toBe(16 * 64 * width);
+        const effort = theoreticalEffort({ collective: 'all-reduce', algorithm, ranks: tp, elements: 16 * 64 });
+        expect([minBytesSent, maxBytesSent]).toEqual([(effort.volume * width) / tp, (effort.volume * width) / tp]);
+        expect(collective.steps).toBe(effort.steps);
+        expect(collective.busbwGBps! / collective.algbwGBps!).toBeCloseTo((2 * (tp - 1)) / tp, 12);
+        expect(collective.algbwGBps! / (bytes / collective.timeNs)).toBeCloseTo(1, 6);
       }
     }
+  });
+
+  test('takes for a sum what the collective model says, by the same algorithm', () => {
+    const { collective } = run({ rank: 'chip', tp: 8 }).result;
+    const cluster = createCluster(findSystem('trn2.48xlarge'), { rank: 'chip', ranks: 8 });
+    const { result } = timeCollective({ cluster, collective: 'all-reduce', sizes: [2048], fidelity: 'event' });
+    expect(collective).toMatchObject({ algorithm: result.algorithm, timeNs: result.timeNs, steps: result.steps });
   });
 
   test('of one rank has no bandwidth instead of an infinite one', () => {
@@ -206,7 +212,6 @@ describe('the timeline', () => {
   test('draws the links while the all-reduces run, and all of their bytes', () => {
     const layer = run({ rank: 'chip', tp: 8 });
     const links = layer.timeline.tracks.filter(({ parent }) => parent === 'links');
-    expect(links.length).toBeGreaterThanOrEqual(8); // a ring of 8 chips
     const windows: [number, number][] = [];
     let time = 0;
     for (const { bound, timeNs } of layer.result.breakdown) {
@@ -218,9 +223,14 @@ describe('the timeline', () => {
     for (const { start, duration } of slices) {
       expect(windows.some(([from, to]) => start >= from && start + duration <= to)).toBe(true);
     }
-    // Neighbours of the ring on 8 chips of the torus are one link apart, so each byte that is sent crosses one link:
-    // 2 all-reduces x 8 ranks x 3584 B.
-    expect(slices.reduce((sum, { args }) => sum + (args!.bytes as number), 0)).toBe(2 * 8 * 3584);
+    // In a mesh each rank sends as much to each of the 7 others, over as many links as their chips are apart.
+    const { algorithm, maxBytesSent } = layer.result.collective;
+    expect(algorithm).toMatch(/mesh$/);
+    const { scaleUp } = createCluster(findSystem('trn2.48xlarge'), { rank: 'chip' });
+    const chips = [0, 1, 2, 3, 4, 5, 6, 7];
+    const crossed = chips.reduce((sum, from) => chips.reduce((part, to) => part + hops(scaleUp, from, to), sum), 0);
+    const drawn = slices.reduce((sum, { args }) => sum + (args!.bytes as number), 0);
+    expect(drawn).toBeCloseTo((2 * crossed * maxBytesSent) / 7, 6);
   });
 });
 
@@ -295,11 +305,14 @@ describe('the check', () => {
 
   test('allows the error that its formula says', () => {
     // hidden 64, headDim 8, 16 tokens: 2 * 64 + 8 + 16 = 152 terms that are the same in both. 8 * 8 + 96 = 160 are cut
-    // over 8 ranks: 20. So (2 * 152 + 20 + 160) / 2 = 242 sums in FP32, and 12 + 7 roundings to the storage format.
+    // over 8 ranks: 20. So (2 * 152 + 20 + 160) / 2 = 242 sums in FP32. Roundings to the storage format are 12, and 1 of the
+    // mesh that so little data takes, which adds all parts in one pass.
     const bound = (options: Changes) => run({ rank: 'chip', tp: 8, ...options }).result.errorBound;
-    expect(bound({ dtype: 'f32' }) / Math.sqrt((19 + 242) * 2 ** -48)).toBeCloseTo(1.5, 12);
-    expect(bound({ dtype: 'bf16' }) / Math.sqrt(19 * 2 ** -16 + 242 * 2 ** -48)).toBeCloseTo(1.5, 12);
-    expect(bound({ rounding: 'stochastic' }) / Math.sqrt(19 * 2 ** -14 + 242 * 2 ** -48)).toBeCloseTo(1.5, 12);
+    const { algorithm } = run({ rank: 'chip', tp: 8 }).result.collective;
+    expect(algorithm).toMatch(/mesh$/);
+    expect(bound({ dtype: 'f32' }) / Math.sqrt((13 + 242) * 2 ** -48)).toBeCloseTo(1.5, 12);
+    expect(bound({ dtype: 'bf16' }) / Math.sqrt(13 * 2 ** -16 + 242 * 2 ** -48)).toBeCloseTo(1.5, 12);
+    expect(bound({ rounding: 'stochastic' }) / Math.sqrt(13 * 2 ** -14 + 242 * 2 ** -48)).toBeCloseTo(1.5, 12);
   });
 });
 

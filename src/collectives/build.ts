@@ -103,11 +103,6 @@ export function buildSchedule(options: ScheduleOptions): Schedule {
   };
 }
 
-/** The ring all-reduce over the ranks in ring order: `order[i]` sends to `order[i + 1]`, the last to the first. */
-export function ringAllReduce(order: ArrayLike<number>, elements: number): Schedule {
-  return buildSchedule({ collective: 'all-reduce', algorithm: 'ring', ranks: order.length, elements, orders: [order] });
-}
-
 /** Why `algorithm` can't run `collective` on `ranks` ranks, as a sentence; null if it can. */
 export function whyNot(
   algorithm: Algorithm,

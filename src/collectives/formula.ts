@@ -1,30 +1,10 @@
 /**
- * Closed forms: the time of a collective where no two transfers share a link, and the bandwidths by which benchmarks
- * report one (`algbw`, `busbw` of nccl-tests and nccom-test).
- *
- *     ring all-reduce   t = 2(p - 1) * (alpha + n / (p * beta))
- *
- * alpha: latency of a hop; beta: bandwidth of a link, one direction. Exact for the schedule of `ring.ts` on a ring of
- * single links when p divides n; otherwise the longest chunk sets each step and the schedule takes a little longer.
+ * The bandwidths by which benchmarks report a collective: `algbw` and `busbw` of nccl-tests and nccom-test.
  * see: nccl-tests doc/PERFORMANCE.md for the bus factors.
  */
 import { expectInteger } from '../base/errors.ts';
 import type { Bytes, BytesPerSecond, Seconds } from '../base/units.ts';
-import type { LinkRate } from '../fabric/topology.ts';
 import type { Collective } from './schedule.ts';
-
-/**
- * Time of a ring all-reduce of `bytes` per rank. 0 where nothing moves: one rank, or no bytes.
- * @throws RangeError if `ranks` < 1, `bytes` < 0, or the link has no positive bandwidth or a negative latency
- */
-export function ringAllReduceTime(bytes: Bytes, ranks: number, link: LinkRate): Seconds {
-  expectInteger('ranks', ranks, 1);
-  expectQuantity('bytes', bytes);
-  expectQuantity('link.latency', link.latency);
-  expectPositive('link.bandwidth', link.bandwidth);
-  if (bytes === 0) return 0;
-  return 2 * (ranks - 1) * (link.latency + bytes / (ranks * link.bandwidth));
-}
 
 /**
  * `algbw`: bytes of the operation over its time.

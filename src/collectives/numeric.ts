@@ -9,7 +9,7 @@
  * Wire format: with `wire`, what leaves a rank is rounded to that format and arrives as such. FP32 buffers with BF16 on the
  * wire reduce in FP32; BF16 buffers round every partial sum to BF16. A rank's own copy of what it sends is not rounded.
  * Average: the sum, divided at the end by the number of ranks in the group, with one more rounding (integers: towards 0).
- * Leaves out: time (`clock.ts`).
+ * Leaves out: time (`collective-clock.ts`).
  */
 import { expectOneOf } from '../base/errors.ts';
 import { cast, type Rounding } from '../kernels/cast.ts';

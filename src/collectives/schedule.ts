@@ -1,7 +1,7 @@
 /**
  * A collective as a program: steps of transfers between ranks, each a copy or an add of a range of elements.
  *
- * One schedule serves two executors: `numeric.ts` moves the real bytes, `clock.ts` charges the same transfers to links.
+ * One schedule serves two executors: `numeric.ts` moves the real bytes, `execute.ts` charges the same transfers to links.
  * All transfers of a step happen at once: each reads what was there before the step.
  * Every rank has one buffer of `elements`; its input and its output are ranges of it, the rest is scratch.
  *

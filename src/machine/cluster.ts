@@ -33,7 +33,8 @@ export function createCluster(system: SystemSpec, options: ClusterOptions = {}):
   if (fabric === null) {
     throw new ModelError('TOPOLOGY', system.id, 'expected a system whose links are published, got none');
   }
-  const wanted = options.chips ?? Math.ceil((options.ranks ?? 1) / ranksPerChip);
+  const needed = expectInteger('ranks', options.ranks ?? 1, 1, MAX_CHIPS * ranksPerChip);
+  const wanted = options.chips ?? Math.ceil(needed / ranksPerChip);
   const mostNodes = Math.max(1, Math.floor(MAX_CHIPS / chipsPerNode));
   const nodes = expectInteger('nodes', options.nodes ?? Math.ceil(wanted / chipsPerNode), 1, mostNodes);
   const present = nodes * chipsPerNode;

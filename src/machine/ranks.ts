@@ -18,6 +18,8 @@ export interface RankLayout {
   readonly rank: 'core' | 'chip';
   readonly lnc: number;
   readonly ranksPerChip: number;
+  /** Physical cores of a rank; 1 where the chip has no NeuronCores. */
+  readonly coresPerRank: number;
 }
 
 /** @throws RangeError or TypeError for an option that the chip does not have */
@@ -29,5 +31,6 @@ export function rankLayout(chip: ChipSpec, options: RankOptions): RankLayout {
   if ((cores !== null && cores % lnc !== 0) || (lnc === 2 && logicalCoreSize === 1)) {
     throw new RangeError(`"lnc" expected 1 on ${chip.name}, got ${lnc}`);
   }
-  return { rank, lnc, ranksPerChip: cores === null || rank === 'chip' ? 1 : cores / lnc };
+  const ranksPerChip = cores === null || rank === 'chip' ? 1 : cores / lnc;
+  return { rank, lnc, ranksPerChip, coresPerRank: (cores ?? 1) / ranksPerChip };
 }

@@ -3,19 +3,22 @@
  * ranks, checks the result against FP32 on one rank, and says what the layer takes in time, energy and money.
  */
 import { expectInteger, expectKnownKeys, expectOneOf, ModelError } from '../base/errors.ts';
-import { toNanoseconds } from '../base/units.ts';
-import { ringAllReduce } from '../collectives/build.ts';
-import { algorithmBandwidth, busBandwidth } from '../collectives/formula.ts';
+import { toNanoseconds, toPicoseconds } from '../base/units.ts';
+import { roundingDepth } from '../collectives/error-bound.ts';
 import type { Schedule } from '../collectives/schedule.ts';
 import { trafficOf } from '../collectives/traffic.ts';
+import { operatorClock } from '../core/operator-clock.ts';
+import type { Cluster } from '../fabric/cluster.ts';
 import type { Timeline } from '../formats/perfetto.ts';
 import type { SystemSpec } from '../hardware/spec.ts';
 import { Arena, DTYPES, type DType, MAX_ARENA_BYTES, type Tensor } from '../kernels/index.ts';
-import { createMachine, type Machine, placeInHbm } from '../machine/machine.ts';
-import type { RankOptions } from '../machine/ranks.ts';
+import { createCluster } from '../machine/cluster.ts';
+import { placeInHbm } from '../machine/memory.ts';
+import { type RankOptions, rankLayout } from '../machine/ranks.ts';
 import type { DecoderConfig } from '../models/config.ts';
 import { blockElements, type LayerShard, layerSteps, rankWeights, shardLayer, shardProblem } from '../models/layer.ts';
 import { economics } from './economics.ts';
+import { type Exchange, exchangesOn } from './exchange.ts';
 import { type LayerTime, layerTimeline, timeLayer } from './layer-clock.ts';
 import { referenceLayer } from './reference-layer.ts';
 import { type LayerProblem, runShardedLayer } from './sharded-layer.ts';
@@ -64,7 +67,7 @@ export interface RunResult {
   readonly dtype: DType;
   readonly seed: number;
   readonly rounding: 'nearest' | 'stochastic';
-  /** Operators are tile programs, instruction by instruction. */
+  /** Operators instruction by instruction, collectives chunk by chunk. */
   readonly fidelity: 'event';
   readonly timeNs: number;
   readonly breakdown: readonly BreakdownRow[];
@@ -125,18 +128,18 @@ export function runLayer(options: RunOptions): LayerRun {
   const seed = expectInteger('seed', options.seed ?? DEFAULTS.seed);
   const rounding = expectOneOf('rounding', options.rounding ?? DEFAULTS.rounding, ['nearest', 'stochastic']);
   const rankOptions = { ...(rank && { rank }), ...(lnc !== undefined && { lnc }) };
-  const available = createMachine(system, {
-    ...rankOptions,
-    ...(options.ranks !== undefined && { ranks: options.ranks }),
-  });
-  const tp = chooseTp(config, options.tp, available.ranks);
+  const { chip, chips } = system;
+  const { ranksPerChip, coresPerRank } = rankLayout(chip, rankOptions);
+  const present = chips * ranksPerChip;
+  const tp = chooseTp(config, options.tp, expectInteger('ranks', options.ranks ?? present, 1, present));
   const shard = shardLayer(config, tp);
-  const machine = createMachine(system, { ...rankOptions, ranks: tp });
+  const cluster = createCluster(system, { ...rankOptions, ranks: tp });
+  const clock = operatorClock(chip, coresPerRank);
 
-  const memory = placeLayer(machine, config, shard, tokens, dtype);
+  const memory = placeLayer(cluster, config, shard, tokens, dtype);
   checkKernelMemory(config, shard, tokens, dtype);
-  const schedule = ringAllReduce(machine.ring, tokens * config.hidden);
-  const time = timeLayer(machine, layerSteps(config, shard, tokens, dtype), schedule, DTYPES[dtype].bytes);
+  const exchange = exchangesOn(cluster, 'event')({ elements: tokens * config.hidden, dtype, ranks: tp, stride: 1 });
+  const time = timeLayer(layerSteps(config, shard, tokens, dtype), clock, exchange.timing);
 
   const problem: LayerProblem = {
     config,
@@ -146,8 +149,8 @@ export function runLayer(options: RunOptions): LayerRun {
     rounding,
     ...(options.onProgress && { onProgress: options.onProgress }),
   };
-  const check = computeAndCheck(problem, shard, schedule);
-  const bound = errorBound(config, tp, tokens, dtype, rounding);
+  const check = computeAndCheck(problem, shard, exchange.schedule);
+  const bound = errorBound(config, exchange.schedule, tokens, dtype, rounding);
   const result: RunResult = {
     schemaVersion: 1,
     ok: check.maxRelError <= bound && check.ranksAgree,
@@ -156,9 +159,9 @@ export function runLayer(options: RunOptions): LayerRun {
     ranksAgree: check.ranksAgree,
     outputFnv1a: check.outputFnv1a,
     system: system.id,
-    chip: system.chip.id,
-    rank: machine.rank,
-    coresPerRank: machine.coresPerRank,
+    chip: chip.id,
+    rank: cluster.rank,
+    coresPerRank,
     tp,
     tokens,
     dtype,
@@ -167,11 +170,11 @@ export function runLayer(options: RunOptions): LayerRun {
     fidelity: 'event',
     timeNs: toNanoseconds(time.time),
     breakdown: breakdown(time),
-    collective: describeCollective(time, schedule, DTYPES[dtype].bytes),
+    collective: describeCollective(exchange, DTYPES[dtype].bytes),
     memory,
-    ...economics(machine.system, 1, time.time / 1e12),
+    ...economics(system, 1, time.time / 1e12),
   };
-  return { result, timeline: layerTimeline(machine, time) };
+  return { result, timeline: layerTimeline(cluster, time, exchange.timing) };
 }
 
 /** The number of ranks asked for, or the most that the layer can be cut over. */
@@ -190,11 +193,11 @@ function activationElements(config: DecoderConfig, shard: LayerShard, tokens: nu
   return tokens * (3 * config.hidden + Math.max(attention, 3 * shard.ffn));
 }
 
-function placeLayer(machine: Machine, config: DecoderConfig, shard: LayerShard, tokens: number, dtype: DType) {
+function placeLayer(cluster: Cluster, config: DecoderConfig, shard: LayerShard, tokens: number, dtype: DType) {
   const { bytes } = DTYPES[dtype];
   const weightBytesPerRank = blockElements(rankWeights(config, shard, 0)) * bytes;
   const activationBytesPerRank = activationElements(config, shard, tokens) * bytes;
-  const { chipBytes, capacity } = placeInHbm(machine, weightBytesPerRank + activationBytesPerRank);
+  const { chipBytes, capacity } = placeInHbm(cluster, weightBytesPerRank + activationBytesPerRank);
   return { weightBytesPerRank, activationBytesPerRank, chipBytes, chipCapacityBytes: capacity };
 }
 
@@ -251,23 +254,25 @@ function maxRelError(values: Float32Array, reference: Float32Array): number {
  * larger than the output's largest. Stochastic rounding errs by up to 2 u. The factor is for the chance in it, and was chosen
  * after the fact: of 12,000 tiny bf16 layers 5 passed u sqrt(D), the worst by 1.18; 46 runs of qwen3-0.6b reached 0.65.
  *
- *     storage format   12 results + p - 1 sums of partial results (2 all-reduces, in each an addend meets half of them)
+ *     storage format   12 results, and the sums of partial results in two all-reduces, in each of which an addend meets
+ *                      half of the roundings of the longest way through the schedule (p - 1 in a ring, 1 in a mesh)
  *     FP32             k / 2 for each matmul on the way with k terms (a partial sum of i terms has sqrt(i/k) of the
  *                      result's size), sharded and in the reference
  * see: Higham and Mary, A new approach to probabilistic rounding error analysis, SIAM J. Sci. Comput. 41 (2019).
  */
 export function errorBound(
   config: DecoderConfig,
-  tp: number,
+  schedule: Schedule,
   tokens: number,
   dtype: DType,
   rounding: 'nearest' | 'stochastic',
 ): number {
+  const tp = schedule.ranks;
   const { hidden, heads, headDim, ffn } = config;
   const shared = 2 * hidden + headDim + tokens;
   const cut = heads * headDim + ffn;
   const accumulated = (2 * shared + cut / tp + cut) / 2;
-  const stored = 12 + (tp - 1);
+  const stored = 12 + roundingDepth(schedule);
   const unit = DTYPES[dtype].unitRoundoff * (rounding === 'stochastic' && dtype !== 'f32' ? 2 : 1);
   const unit32 = DTYPES.f32.unitRoundoff;
   return 1.5 * Math.sqrt(stored * unit * unit + accumulated * unit32 * unit32);
@@ -305,22 +310,16 @@ function breakdown(time: LayerTime): BreakdownRow[] {
   });
 }
 
-function describeCollective(
-  { collective }: LayerTime,
-  schedule: Schedule,
-  elementBytes: number,
-): RunResult['collective'] {
-  const bytes = schedule.elements * elementBytes;
-  const seconds = collective.time / 1e12;
+function describeCollective({ timing, schedule }: Exchange, elementBytes: number): RunResult['collective'] {
   const { sent } = trafficOf(schedule, elementBytes);
-  const isIdle = collective.time === 0;
+  const isIdle = timing.time === 0;
   return {
-    algorithm: schedule.algorithm,
-    bytes,
-    steps: schedule.steps,
-    timeNs: toNanoseconds(collective.time),
-    algbwGBps: isIdle ? null : algorithmBandwidth(bytes, seconds) / 1e9,
-    busbwGBps: isIdle ? null : busBandwidth('all-reduce', bytes, schedule.ranks, seconds) / 1e9,
+    algorithm: timing.algorithm,
+    bytes: schedule.elements * elementBytes,
+    steps: timing.steps,
+    timeNs: toNanoseconds(toPicoseconds(timing.time)),
+    algbwGBps: isIdle ? null : timing.algorithmBandwidth / 1e9,
+    busbwGBps: isIdle ? null : timing.busBandwidth / 1e9,
     minBytesSent: Math.min(...sent),
     maxBytesSent: Math.max(...sent),
   };

@@ -157,9 +157,7 @@ export function addRunCommand(program: Command): void {
       'id of `trnsim systems`, or path of a JSON file like those in data/systems',
       'trn2.48xlarge',
     )
-    .addOption(
-      new Option('--rank <what>', 'a rank is a logical NeuronCore or a chip').choices(['core', 'chip']).default('core'),
-    )
+    .addOption(new Option('--rank <what>', 'a rank is a logical NeuronCore or a chip').choices(['core', 'chip']))
     .option('--lnc <n>', "physical cores of a logical NeuronCore (default: the chip's)", wholeNumber)
     .option('--ranks <n>', 'use the first n ranks, the others idle (default: all)', wholeNumber)
     .option('--tp <n>', 'ranks that share the layer (default: as many as it can be cut for)', wholeNumber)

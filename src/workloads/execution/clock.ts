@@ -7,8 +7,8 @@
  */
 import type { Seconds } from '../../base/units.ts';
 import type { OperatorClock, OperatorCost } from '../../core/operator-case.ts';
-import type { Exchanges } from './exchange.ts';
-import { type Instruction, owner, type Program, touched, type Value } from './program.ts';
+import type { Exchanges } from '../exchange.ts';
+import { allReduceOf, type Instruction, owner, type Program, touched, type Value } from './program.ts';
 
 export interface TimedInstruction {
   readonly instruction: Instruction;
@@ -65,5 +65,5 @@ function exchangeTime(
   instruction: Extract<Instruction, { type: 'all-reduce' }>,
   exchanges: Exchanges,
 ): Omit<TimedInstruction, 'instruction' | 'start'> {
-  return { time: exchanges(instruction).cost.time, bound: 'links', costs: [] };
+  return { time: exchanges(allReduceOf(instruction)).timing.time, bound: 'links', costs: [] };
 }

@@ -10,9 +10,10 @@ import { expectInteger } from '../../base/errors.ts';
 import { executeNumeric } from '../../collectives/numeric.ts';
 import { Arena, cast, DTYPES, type Rounding, type Tensor } from '../../kernels/index.ts';
 import { ropeTables } from '../../models/rope.ts';
-import type { Exchanges } from './exchange.ts';
+import type { Exchanges } from '../exchange.ts';
 import { type Bucket, fillBlock } from './parameters.ts';
 import {
+  allReduceOf,
   type Copies,
   elementsOf,
   type Instruction,
@@ -205,7 +206,7 @@ export class Executor {
 
   #allReduce(instruction: Extract<Instruction, { type: 'all-reduce' }>): void {
     const { value, ranks, stride, operator } = instruction;
-    const { schedule } = this.#exchanges(instruction);
+    const { schedule } = this.#exchanges(allReduceOf(instruction));
     for (let first = 0; first < this.#ranks; first++) {
       if (Math.floor(first / stride) % ranks !== 0) continue;
       const buffers = Array.from({ length: ranks }, (_, i) => {

@@ -9,6 +9,7 @@
  */
 import type { OperatorCase } from '../../core/operator-case.ts';
 import type { Arena, DType, Rounding, Tensor } from '../../kernels/index.ts';
+import type { AllReduce } from '../exchange.ts';
 
 /**
  * Which ranks hold the same bytes: none; those of a tensor-parallel group; also those that hold the same weights. With
@@ -139,6 +140,11 @@ export function owner(value: Value): Value {
 
 export function elementsOf({ shape }: Value): number {
   return shape.reduce((product, size) => product * size, 1);
+}
+
+/** The sum over ranks as the collective model knows it. */
+export function allReduceOf({ value, ranks, stride }: AllReduceInstruction): AllReduce {
+  return { elements: elementsOf(value), dtype: value.dtype, ranks, stride };
 }
 
 /** What an instruction reads and writes, whole values. */

@@ -9,10 +9,10 @@ import type { Cluster } from '../../fabric/cluster.ts';
 import type { SystemSpec } from '../../hardware/spec.ts';
 import { DTYPES, MAX_ARENA_BYTES } from '../../kernels/index.ts';
 import { createCluster } from '../../machine/cluster.ts';
-import { placeInHbm } from '../../machine/machine.ts';
-import type { RankOptions } from '../../machine/ranks.ts';
+import { placeInHbm } from '../../machine/memory.ts';
+import { type RankOptions, rankLayout } from '../../machine/ranks.ts';
+import { type Exchanges, exchangesOn } from '../exchange.ts';
 import { type ProgramTiming, timeProgram } from './clock.ts';
-import { type Exchanges, exchangesOn } from './exchange.ts';
 import { type BitFlip, Executor, type ExecutorOptions } from './executor.ts';
 import { type ProgramMemory, programMemory } from './memory.ts';
 import { elementsOf } from './program.ts';
@@ -58,7 +58,7 @@ export function openSession(options: SessionOptions): Session {
   checkKernelMemory(step);
   if (flip) checkFlip(flip, step);
   const exchanges = exchangesOn(cluster);
-  const coresPerRank = (system.chip.cores ?? 1) / cluster.ranksPerChip;
+  const { coresPerRank } = rankLayout(system.chip, options);
   return {
     cluster,
     step,
