@@ -68,7 +68,8 @@ describe('figures with a published definition', () => {
     ['86', 1.4e6, 0],
     ['87', 667, 0.5],
     ['95', 50, 0.5],
-    ['97', 2.02, 0.01],
+    // 192 / 63 hops of 1.5 us; 72 of 143 chips are one traversal away, 71 in the other rack two.
+    ['97', (1.5 * (192 / 63)) / ((72 * 1.5 + 71 * 3) / 143), 1e-9],
     ['116', 427.5, 0.5],
     ['117', 6.08, 0.005],
     ['34', 6.36, 0.05],
@@ -92,6 +93,8 @@ describe('figures with a published definition', () => {
     ['97', 'torusMeanHops', 3.048],
     ['97', 'torusBisectionTBps', 2.048],
     ['97', 'switchedAllToAllGBps', 254.2],
+    ['97', 'allToAllRatio', 254.2 / 126],
+    ['117', 'minAtTheRateOfRsc2', 9.85],
     ['105', 'kvTransferMs', 139.4],
     ['116', 'shareOfSiteMW', 513.3],
     ['9', 'fp8PFLOPS', 362.448],
@@ -112,6 +115,46 @@ describe('figures with a published definition', () => {
     const of = (input: string) => row('22').sensitivity.find((entry) => entry.input === input)!.elasticity;
     expect(of('chips/trn3/peak.fp8')).toBeCloseTo(1, 9);
     expect(of('chips/trn2/peak.fp8')).toBeCloseTo(-1, 9);
+  });
+});
+
+describe('claims of serving', () => {
+  const detail = (id: string, name: string) => row(id).details[name] as number;
+
+  test('the saving is that of the prices of a token, each the price of a chip-hour over the tokens of a chip', () => {
+    const usd = (id: string) => detail('7', `${id} usdPerMTok`);
+    const perHour = { 'trn2.48xlarge': 35.7608 / 16, 'p5en.48xlarge': 54.92 / 8 };
+    for (const [id, price] of Object.entries(perHour)) {
+      expect(usd(id)).toBeCloseTo((price / 3600 / detail('7', `${id} tokensPerSPerChip`)) * 1e6, 9);
+    }
+    expect(row('7').computed).toBeCloseTo(100 * (1 - usd('trn2.48xlarge') / usd('p5en.48xlarge')), 9);
+  });
+
+  test('the host explains part of what Trainium2 loses, and its weight is listed', () => {
+    expect(detail('7', 'hostHiddenPct')).toBeGreaterThan(row('7').computed!);
+    expect(row('7').sensitivity.map(({ input }) => input)).toContain('constants/neuronHostSequence');
+  });
+
+  test('tokens for energy: those of a chip over 750 W and 1,050 W', () => {
+    const ratio = detail('23', 'trn3TokensPerSPerChip') / 1050 / (detail('23', 'trn2TokensPerSPerChip') / 750);
+    expect(row('23').computed).toBeCloseTo(ratio, 9);
+  });
+
+  test('an API price is serving and a part of training: half the price of a chip-hour halves it', () => {
+    // 6 x 70.55e9 x 15e12 / (989.5e12 x 0.4) chip-seconds at 6.865 USD an hour, over 1e14 tokens.
+    expect(detail('57', 'trainingUsdPerMTok')).toBeCloseTo(0.306, 3);
+    expect(row('57').computed).toBeCloseTo(detail('57', 'servingUsdPerMTok') + detail('57', 'trainingUsdPerMTok'), 12);
+    expect(detail('57', 'atHalfThePriceUsdPerMTok')).toBeCloseTo(row('57').computed! / 2, 12);
+  });
+});
+
+describe('what a statement gives', () => {
+  test('is told apart from what was assumed', () => {
+    expect(row('117').stated).toEqual({ chips: 500_000 });
+    expect(row('117').assumed).toEqual({ writeS: 1, restartS: 30 });
+    for (const claim of publicClaims()) {
+      for (const name of claim.stated) expect(claim.scenario, claim.id).toHaveProperty(name);
+    }
   });
 });
 

@@ -4,12 +4,12 @@
  * A chip is a rank. A group of ranks serves as one: a tensor-parallel group, or several whose attention is replicated and
  * whose experts are spread over all of them; the system holds as many groups as fit. Tried are degrees of tensor parallelism
  * (powers of 2, of 4 on more than 16 chips), experts cut over the tensor-parallel group or spread over the most ranks, and
- * batches in powers of four until memory or the limit is passed: decode gets slower with the batch. Between two of them the
- * batch at the limit is read off the straight line.
+ * batches in powers of four and the most that memory holds, until the limit is passed: decode gets slower with the batch.
+ * Between two of them the batch at the limit is read off the straight line.
  * Continuous serving: prefills interrupt the decoding. Leaves out: pipelines, speculation, queues (`trnsim serve`).
  */
 import { ModelError } from '../base/errors.ts';
-import type { Seconds } from '../base/units.ts';
+import type { Bytes, Seconds } from '../base/units.ts';
 import type { SystemSpec } from '../hardware/spec.ts';
 import { createCluster } from '../machine/cluster.ts';
 import type { Formats, Software } from '../models/graph.ts';
@@ -29,6 +29,8 @@ export interface ServingOptions {
   /** Most time per output token. */
   readonly tpot: Seconds;
   readonly software?: Software;
+  /** Clocks of the system with chips as ranks, to share among calls; made if left out. */
+  readonly tables?: InferenceTables;
 }
 
 export interface ServingPoint {
@@ -68,16 +70,15 @@ function cuts({ kinds }: ModelSpec, chips: number): Cut[] {
  */
 export function servingRows(system: SystemSpec, options: ServingOptions): ServingPoint[][] {
   const limit = expectFinite('tpot', options.tpot, { above: 0 });
-  const tables = inferenceTables(createCluster(system, { rank: 'chip' }));
+  const tables = options.tables ?? inferenceTables(createCluster(system, { rank: 'chip' }));
   const capacity = rankCapacity(tables.cluster);
   let reason: ModelError | null = null;
   const rows = cuts(options.model, system.chips).map((cut) => {
     const groups = Math.floor(system.chips / (cut.tp * cut.dp));
     const row: ServingPoint[] = [];
-    for (let batch = cut.dp; batch <= MAX_BATCH && (row.at(-1)?.tpot ?? 0) <= limit; batch *= 4) {
-      const plan = planOf(options, cut, batch);
-      if (plan === null || inferencePlanMemory(plan).total > capacity) break;
-      const time = timed(plan, tables);
+    for (const batch of batches(options, cut, capacity)) {
+      if ((row.at(-1)?.tpot ?? 0) > limit) break;
+      const time = timed(planOf(options, cut, batch)!, tables);
       if (time instanceof ModelError) {
         reason ??= time;
         break;
@@ -98,6 +99,27 @@ export function servingRows(system: SystemSpec, options: ServingOptions): Servin
   });
   if (reason !== null && rows.every((row) => row.length === 0)) throw reason;
   return rows;
+}
+
+/** Batches to try: powers of four on each replica, then the largest that fits into memory. */
+function batches(options: ServingOptions, cut: Cut, capacity: Bytes): number[] {
+  const { dp } = cut;
+  const fits = (batch: number) => {
+    const plan = planOf(options, cut, batch);
+    return plan !== null && inferencePlanMemory(plan).total <= capacity;
+  };
+  const found: number[] = [];
+  let batch = dp;
+  for (; batch <= MAX_BATCH && fits(batch); batch *= 4) found.push(batch);
+  let [most, over] = [found.at(-1) ?? 0, batch];
+  // Memory grows with the batch: halve what is between, in whole sequences on each replica.
+  while (most > 0 && over <= MAX_BATCH && over - most > dp) {
+    const middle = dp * Math.floor((most + over) / (2 * dp));
+    if (fits(middle)) most = middle;
+    else over = middle;
+  }
+  if (most > (found.at(-1) ?? 0)) found.push(most);
+  return found;
 }
 
 /** The error for a shape that the clocks do not model: the row ends there. */

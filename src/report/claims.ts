@@ -5,17 +5,25 @@ import { table } from './table.ts';
 
 const RELATIONS = { equals: '', 'at-least': '>= ', 'at-most': '<= ' } as const;
 
-function claimedText({ claimed, relation }: ClaimRow): string {
-  return claimed === null || relation === null ? '' : `${RELATIONS[relation]}${significant(claimed)}`;
+function claimedText({ claimed, relation, stated }: ClaimRow): string {
+  return claimed === null || relation === null ? scenarioText(stated) : `${RELATIONS[relation]}${significant(claimed)}`;
+}
+
+function scenarioText(scenario: ClaimRow['stated']): string {
+  return Object.entries(scenario)
+    .map(([name, value]) => `${name} ${significant(value)}`)
+    .join(', ');
 }
 
 function computedText({ computed, unit }: ClaimRow): string {
   return computed === null ? '' : `${significant(computed)} ${unit ?? ''}`.trim();
 }
 
-function verdict({ agrees, kind }: ClaimRow): string {
+/** A statement that gives an input only, a budget or a number of chips, has nothing that what comes of it could disagree with. */
+function verdict({ agrees, kind, stated }: ClaimRow): string {
   if (kind === 'CHK') return 'shown';
-  return agrees === null ? 'no figure' : agrees ? 'agrees' : 'DISAGREES';
+  if (agrees !== null) return agrees ? 'agrees' : 'DISAGREES';
+  return Object.keys(stated).length > 0 ? 'computed from it' : 'no figure';
 }
 
 function short(text: string, length: number): string {
@@ -34,7 +42,7 @@ function sensitivityText(sensitivity: readonly Sensitivity[]): string {
 export function claimsReport(claims: readonly ClaimRow[], isFull: boolean): string {
   if (isFull) return claims.map(inFull).join('\n');
   const count = (test: (row: ClaimRow) => boolean) => claims.filter(test).length;
-  const summary = `${count(({ agrees }) => agrees === true)} agree, ${count(({ agrees }) => agrees === false)} disagree, ${count(({ kind, agrees }) => kind === 'CALC' && agrees === null)} have no figure to agree with, ${count(({ kind }) => kind === 'CHK')} are features. More on one: trnsim claims --id 22\n`;
+  const summary = `${count(({ agrees }) => agrees === true)} agree, ${count(({ agrees }) => agrees === false)} disagree, ${count((row) => verdict(row) === 'computed from it')} are computed from the figure given, ${count((row) => verdict(row) === 'no figure')} have none, ${count(({ kind }) => kind === 'CHK')} are features. More on one: trnsim claims --id 22\n`;
   const rows = table(claims, [
     { title: 'id', value: ({ id }) => id, align: 'right' },
     { title: 'claim', value: ({ quote }) => short(quote, 60) },
@@ -52,6 +60,7 @@ function inFull(row: ClaimRow): string {
     ['claim', `"${row.quote}"`],
     ['definition', row.definition],
     ['claimed', claimedText(row) || 'no figure'],
+    ['assumed', scenarioText(row.assumed) || '-'],
     ['computed', computedText(row) || 'nothing to count'],
     ['verdict', verdict(row)],
     ['note', row.explanation || '-'],
@@ -83,6 +92,8 @@ export function claimsMarkdown(claims: readonly ClaimRow[]): string {
       `### ${row.id}: ${computedText(row)}\n`,
       `> ${row.quote}\n`,
       `${row.definition}.${row.explanation === '' ? '' : ` ${row.explanation}`}\n`,
+      Object.keys(row.stated).length > 0 && `- given: ${scenarioText(row.stated)}`,
+      Object.keys(row.assumed).length > 0 && `- assumed: ${scenarioText(row.assumed)}`,
       details.length > 0 && `- also: ${details.join('; ')}`,
       row.sensitivity.length > 0 && `- sensitive to (d ln / d ln): ${sensitivityText(row.sensitivity)}`,
     ]
@@ -95,8 +106,9 @@ export function claimsMarkdown(claims: readonly ClaimRow[]): string {
   return `# The public claims about Trainium, computed
 
 Printed by \`npm run claims\`; a test holds this page to what the code computes. The statements are
-quoted from the press and from AWS, by number. A figure agrees if the one computed rounds to it, or is on the right side of it.
-Nothing computed is stored: change a datum in \`data/\` and the row changes.
+quoted from the press and from AWS, by number. A figure agrees if the one computed rounds to it, or is on the right side of it
+(a claim of direction, "cheaper", is >= 0). Where a statement gives an input only, a budget or a number of chips, what is computed
+from it is shown. Nothing computed is stored: change a datum in \`data/\` and the row changes.
 
 ## Overview
 

@@ -198,12 +198,14 @@ const generations: ClaimModel = {
       sizeFleet(world.system(id), { type: 'chips', chips: Math.round(given(scenario, chips)) }, { site: world.site }),
     );
     const { chips, bf16, memoryBandwidth, buildingPower } = sumFleets(fleets);
+    const knownPower = fleets.reduce((sum, fleet) => sum + (fleet.buildingPower ?? 0), 0);
     return {
       value: chips,
       details: {
         bf16EFLOPS: bf16! / 1e18,
         hbmPBps: memoryBandwidth! / 1e15,
         buildingMW: buildingPower === null ? 'unknown: no power of Trainium1 is published' : buildingPower / 1e6,
+        buildingMWOfTrn2AndTrn3: knownPower / 1e6,
       },
       note: 'Amazon says of the same 1.4 million that they are Trainium2 "landed" (results of Q4 2025): the split is an input.',
     };
@@ -249,6 +251,7 @@ const oneJob: ClaimModel = {
     return {
       value: mtbf / 60,
       details: {
+        minAtTheRateOfRsc2: jobMtbf(world.reliability('rsc-2'), Math.round(given(scenario, 'chips'))) / 60,
         goodput: goodput(job),
         goodputMonteCarlo: simulateGoodput(job, { events: 10_000 }).goodput,
         goodputWithSlowCheckpoints: goodput({ ...job, write: 60, restart: 600 }),

@@ -28,7 +28,10 @@ export interface Claim {
   readonly kind: 'CALC' | 'CHK';
   readonly quote: string;
   readonly claimed: ClaimedFigure | null;
+  /** What the computation starts from: the statement's own figures, and what had to be assumed. */
   readonly scenario: Scenario;
+  /** Names of the scenario's figures that stand in the statement. */
+  readonly stated: readonly string[];
   readonly command: string | null;
 }
 
@@ -65,9 +68,16 @@ const claimFile = record({
     }),
   ),
   scenario: z.exactOptional(z.record(text, z.number())),
+  stated: z.exactOptional(z.array(text)),
   command: z.exactOptional(text),
 }).transform(
-  ({ claimed = null, scenario = {}, command = null, ...rest }): Claim => ({ ...rest, claimed, scenario, command }),
+  ({ claimed = null, scenario = {}, stated = [], command = null, ...rest }): Claim => ({
+    ...rest,
+    claimed,
+    scenario,
+    stated,
+    command,
+  }),
 );
 
 const file = record({ schemaVersion: z.literal(1), note: text, claims: z.array(claimFile) });

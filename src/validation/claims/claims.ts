@@ -29,7 +29,10 @@ export interface ClaimRow {
   readonly seed: number;
   readonly kind: 'CALC' | 'CHK';
   readonly quote: string;
-  /** The figure in the statement; null where it has none. */
+  /** What the statement gives, and what was assumed beside it: the inputs of the computation. */
+  readonly stated: Scenario;
+  readonly assumed: Scenario;
+  /** The figure in the statement that the computed one can be set beside; null where it has none. */
   readonly claimed: number | null;
   readonly relation: Relation | null;
   /** Null for a feature. */
@@ -90,8 +93,19 @@ function calculated(claim: Claim, model: ClaimModel, changes: readonly Change[],
   };
 }
 
-function head({ id, seed, kind, quote, claimed }: Claim) {
-  return { id, seed, kind, quote, claimed: claimed?.value ?? null, relation: claimed?.relation ?? null };
+function head({ id, seed, kind, quote, claimed, scenario, stated }: Claim) {
+  const part = (isStated: boolean): Scenario =>
+    Object.fromEntries(Object.entries(scenario).filter(([name]) => stated.includes(name) === isStated));
+  return {
+    id,
+    seed,
+    kind,
+    quote,
+    stated: part(true),
+    assumed: part(false),
+    claimed: claimed?.value ?? null,
+    relation: claimed?.relation ?? null,
+  };
 }
 
 function agrees(computed: number, { value, relation, within = 0 }: NonNullable<Claim['claimed']>): boolean {

@@ -74,8 +74,12 @@ const half: ClaimModel = {
     });
     return {
       value: savingPct(world, 'p5en.48xlarge', 'fp8'),
-      details: Object.fromEntries([...others, ...breakEven]),
-      note: 'Holds against H200 capacity blocks, and against H100 on demand. No price of Trainium3 is public: the break-even prices say what it may cost.',
+      details: {
+        ...Object.fromEntries(others),
+        'p5.48xlarge on demand fp8 Pct': savingPct(world, 'p5.48xlarge', 'fp8', 'on-demand'),
+        ...Object.fromEntries(breakEven),
+      },
+      note: 'At equal efficiency. Holds against H200 capacity blocks, and against H100 on demand. No price of Trainium3 is public: the break-even prices say what it may cost. Dollars per token, served (claim 80) and trained: `trnsim plan --costs --model llama-3.1-70b`.',
     };
   },
 };
@@ -103,7 +107,11 @@ const perPower: ClaimModel = {
         [`${id} usdPerBf16PflopHour`, costs?.bf16 ?? 'unknown: no public price'],
       ] as const;
     });
-    return { value: details[0]![1] as number, details: Object.fromEntries(details) };
+    const byTdp = ['trn2', 'trn3', 'h100-sxm', 'h200-sxm', 'b200-sxm', 'gb200-nvl72-gpu'].map((id) => {
+      const { peak, power } = world.chip(id);
+      return [`${id} bf16TFLOPSPerWOfTdp`, peak.bf16! / power.tdp! / 1e12] as const;
+    });
+    return { value: details[0]![1] as number, details: Object.fromEntries([...details, ...byTdp]) };
   },
 };
 

@@ -63,22 +63,27 @@ const bandwidth: ClaimModel = {
   },
 };
 
-/** Bytes of the weights that a token meets, in a format: what batch-1 decoding reads. */
-function weightBytes(model: ModelSpec, format: 'bf16' | 'mxfp4'): number {
-  return parameterCounts(model).active * FORMAT_BYTES[format];
+/** Bytes that a token of batch 1 reads: the weights that it meets, in a format, and the cache of its context in BF16. */
+function decodeBytes(model: ModelSpec, format: 'bf16' | 'mxfp4', context: number): number {
+  return parameterCounts(model).active * FORMAT_BYTES[format] + kvCacheBytes(model, context, formatsOf('bf16').kv);
 }
 
 const generation: ClaimModel = {
   ids: ['34'],
   unit: 'x',
   definition:
-    'decode of all model presets at batch 1, weights streamed at the full HBM bandwidth: MXFP4 on a Trainium3 chip / BF16 on a Trainium2 chip, the largest ratio',
-  inputs: ['chips/trn3/memory.bandwidth', 'chips/trn2/memory.bandwidth'],
-  compute: (world) => {
+    'decode of all model presets at batch 1, weights and cache streamed at the full HBM bandwidth: weights in MXFP4 on a Trainium3 chip / in BF16 on a Trainium2 chip, the largest ratio',
+  inputs: ['chips/trn3/memory.bandwidth', 'chips/trn2/memory.bandwidth', 'scenario/context'],
+  compute: (world, scenario) => {
+    const context = given(scenario, 'context');
     const [new_, old] = [world.chip('trn3'), world.chip('trn2')];
     const rate = new_.memory.bandwidth! / old.memory.bandwidth!;
-    const specs = models().map(({ id }) => modelSpec(id));
-    const decode = specs.map((model) => (rate * weightBytes(model, 'bf16')) / weightBytes(model, 'mxfp4'));
+    const specs = models()
+      .map(({ id }) => modelSpec(id))
+      .filter((model) => model.head === 'lm');
+    const decode = specs.map(
+      (model) => (rate * decodeBytes(model, 'bf16', context)) / decodeBytes(model, 'mxfp4', context),
+    );
     return {
       value: Math.max(...decode),
       details: {
@@ -87,6 +92,7 @@ const generation: ClaimModel = {
         prefillFp8: new_.peak.fp8! / old.peak.fp8!,
         decodeBf16: rate,
         decodeSmallest: Math.min(...decode),
+        ...Object.fromEntries(specs.map(({ name }, i) => [`${name} decode`, decode[i]!])),
       },
       note: 'Significant where bytes or FP8 bind; a model that computes in BF16 gains nothing from the chip itself.',
     };

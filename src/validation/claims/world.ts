@@ -4,9 +4,11 @@
  *
  *     chips/trn3/peak.fp8             systems/trn2-ultraserver/power       prices/trn2.48xlarge/capacity-block
  *     site/pue                        reliability/llama-3-405b             models/llama-3.1-405b/hidden
+ *     constants/neuronHostSequence
  */
 import { findReliability, type ReliabilityProfile } from '../../economics/reliability.ts';
 import { facility, findChip, findSystem, prices } from '../../hardware/catalog.ts';
+import { type Constants, fittedConstants } from '../../hardware/fitted.ts';
 import type { ChipSpec, FacilitySpec, PriceRow, SystemSpec } from '../../hardware/spec.ts';
 import { modelSpec } from '../../models/presets.ts';
 import type { ModelSpec } from '../../models/spec.ts';
@@ -23,6 +25,8 @@ export interface World {
   readonly model: (id: string) => ModelSpec;
   readonly prices: readonly PriceRow[];
   readonly site: FacilitySpec;
+  /** Fitted constants of the clocks. */
+  readonly constants: Constants;
   readonly reliability: (id: string) => ReliabilityProfile;
 }
 
@@ -78,6 +82,12 @@ export function createWorld(changes: readonly Change[] = []): World {
     site: parts
       .filter(({ kind }) => kind === 'site')
       .reduce<FacilitySpec>((site, { id, factor, datum }) => scaledAt(site, [id], factor, datum), facility()),
+    constants: parts
+      .filter(({ kind }) => kind === 'constants')
+      .reduce<Constants>(
+        (constants, { id, factor, datum }) => scaledAt(constants, [id], factor, datum),
+        fittedConstants(),
+      ),
     reliability: (id) => {
       const profile = findReliability(id);
       const factor = parts
