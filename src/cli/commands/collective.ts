@@ -8,28 +8,24 @@ import {
   collectiveReport,
   createCluster,
   findNetwork,
-  findSystem,
   type NetworkSpec,
   networkFromJson,
   parseFault,
   parseJson,
   parseSize,
-  type SystemSpec,
-  systemFromJson,
   timeCollective,
   toJson,
-  withAlternatives,
 } from '../../index.ts';
+import { given, wholeNumber } from '../arguments.ts';
 import { isPath, readTextFile } from '../files.ts';
+import { loadSystem, type RankFlags, rankFlags } from '../machines.ts';
 
-interface CollectiveFlags {
+interface CollectiveFlags extends RankFlags {
   readonly system: string;
   readonly alternative?: readonly string[];
   readonly nodes?: number;
   readonly chips?: number;
   readonly ranks?: number;
-  readonly rank?: 'core' | 'chip';
-  readonly lnc?: number;
   readonly group?: number;
   readonly stride?: number;
   readonly network?: string;
@@ -46,17 +42,6 @@ interface CollectiveFlags {
 
 /** A sweep of more sizes than this is a mistake. */
 const MAX_SIZES = 256;
-
-function wholeNumber(text: string): number {
-  if (!/^-?\d{1,16}$/.test(text)) throw new InvalidArgumentError('Expected a whole number.');
-  return Number(text);
-}
-
-function loadSystem(system: string, alternatives: readonly string[]): SystemSpec {
-  if (!isPath(system)) return alternatives.length === 0 ? findSystem(system) : withAlternatives(system, alternatives);
-  if (alternatives.length > 0) throw new RangeError('"alternative" expected an id as system, got a file');
-  return systemFromJson(parseJson(readTextFile(system), system), system);
-}
 
 function loadNetwork(network: string): NetworkSpec {
   return isPath(network) ? networkFromJson(parseJson(readTextFile(network), network), network) : findNetwork(network);
@@ -81,14 +66,10 @@ function sweep(text: string): number[] {
 }
 
 function run(collective: Collective, flags: CollectiveFlags): void {
-  const { nodes, chips, ranks, rank, lnc, dtype, algorithm, fidelity, timing, explain = false, json = false } = flags;
-  const system = loadSystem(flags.system, flags.alternative ?? []);
+  const { dtype, algorithm, fidelity, timing, explain = false, json = false } = flags;
+  const system = loadSystem(flags.system, flags.alternative);
   const healthy = createCluster(system, {
-    ...(rank !== undefined && { rank }),
-    ...(nodes !== undefined && { nodes }),
-    ...(chips !== undefined && { chips }),
-    ...(ranks !== undefined && { ranks }),
-    ...(lnc !== undefined && { lnc }),
+    ...given(flags, ['nodes', 'chips', 'ranks', 'rank', 'lnc']),
     ...(flags.network !== undefined && { network: loadNetwork(flags.network) }),
   });
   const cluster = applyFaults(healthy, (flags.fault ?? []).flatMap(parseFault));
@@ -140,7 +121,7 @@ function collectiveName(text: string): Collective {
 
 export function addCollectiveCommand(program: Command): void {
   const list = (value: string, before: readonly string[] = []): string[] => [...before, value];
-  program
+  const command = program
     .command('collective')
     .description('time a collective operation on a machine; prints the table that nccom-test prints')
     .argument('<operation>', COLLECTIVES.join(', '), collectiveName)
@@ -148,9 +129,9 @@ export function addCollectiveCommand(program: Command): void {
     .option('--alternative <name>', 'take this named alternative of the data, repeatable', list)
     .option('--nodes <n>', 'systems, joined by the scale-out network', wholeNumber)
     .option('--chips <n>', 'chips, the last system in part', wholeNumber)
-    .option('--ranks <n>', 'use the first n ranks, the others idle (default: all)', wholeNumber)
-    .addOption(new Option('--rank <what>', 'a rank is a logical NeuronCore or a chip').choices(['core', 'chip']))
-    .option('--lnc <n>', "physical cores of a logical NeuronCore (default: the chip's)", wholeNumber)
+    .option('--ranks <n>', 'use the first n ranks, the others idle (default: all)', wholeNumber);
+  for (const option of rankFlags()) command.addOption(option);
+  command
     .option('--group <n>', 'ranks of each group (default: all); groups run side by side', wholeNumber)
     .option('--stride <n>', 'distance between the ranks of a group', wholeNumber)
     .option('--network <id>', 'scale-out network: an id, or path of a JSON file like those in data/fabrics')

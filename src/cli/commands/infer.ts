@@ -1,24 +1,18 @@
 /** `trnsim infer`: one batch of requests to a language model on a described machine. */
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, Option } from 'commander';
 import {
   createCluster,
   type Formats,
-  findSystem,
   formatsOf,
   type InferenceOptions,
   infer,
   inferencePlan,
   inferReport,
-  type ModelSpec,
-  modelSpec,
-  parseJson,
-  parseModelSpecText,
   planRanks,
-  type SystemSpec,
-  systemFromJson,
   toJson,
 } from '../../index.ts';
-import { isPath, readTextFile } from '../files.ts';
+import { decimal, given, wholeNumber } from '../arguments.ts';
+import { loadModel, loadSystem, type RankFlags, rankFlags } from '../machines.ts';
 
 type OperandFormat = Formats['compute'];
 
@@ -46,11 +40,9 @@ export interface WorkloadFlags {
   readonly acceptance?: number;
 }
 
-interface InferFlags extends WorkloadFlags {
+interface InferFlags extends WorkloadFlags, RankFlags {
   readonly system: string;
   readonly nodes?: number;
-  readonly rank?: 'core' | 'chip';
-  readonly lnc?: number;
   readonly tp?: number;
   readonly pp?: number;
   readonly ep?: number;
@@ -63,16 +55,6 @@ interface InferFlags extends WorkloadFlags {
 const FORMATS: readonly OperandFormat[] = ['f32', 'f16', 'bf16', 'fp8', 'mxfp8', 'mxfp4', 'nvfp4', 'int8'];
 const ALIASES: Readonly<Record<string, OperandFormat>> = { fp32: 'f32', fp16: 'f16' };
 
-function wholeNumber(text: string): number {
-  if (!/^-?\d{1,16}$/.test(text)) throw new InvalidArgumentError('Expected a whole number.');
-  return Number(text);
-}
-
-function decimal(text: string): number {
-  if (!/^-?\d{1,9}(\.\d{1,12})?$/.test(text)) throw new InvalidArgumentError('Expected a number.');
-  return Number(text);
-}
-
 function format(name: string, text: string): OperandFormat {
   const value = ALIASES[text] ?? text;
   const known = FORMATS.find((each) => each === value);
@@ -80,20 +62,6 @@ function format(name: string, text: string): OperandFormat {
     throw new RangeError(`"${name}" expected one of ${FORMATS.join(', ')}, got ${JSON.stringify(text)}`);
   }
   return known;
-}
-
-function loadModel(model: string): ModelSpec {
-  return isPath(model) ? parseModelSpecText(readTextFile(model), model) : modelSpec(model);
-}
-
-export function loadSystem(system: string): SystemSpec {
-  return isPath(system) ? systemFromJson(parseJson(readTextFile(system), system), system) : findSystem(system);
-}
-
-function pick<T extends object, K extends keyof T>(flags: T, keys: readonly K[]): Partial<Pick<T, K>> {
-  return Object.fromEntries(keys.flatMap((key) => (flags[key] === undefined ? [] : [[key, flags[key]]]))) as Partial<
-    Pick<T, K>
-  >;
 }
 
 /** The library's options: all but degrees and batch. */
@@ -111,7 +79,7 @@ export function workload(flags: WorkloadFlags): InferenceOptions {
     );
   }
   return {
-    ...pick(flags, ['software', 'serving', 'prefillChunk', 'page', 'expertSkew', 'absorbed']),
+    ...given(flags, ['software', 'serving', 'prefillChunk', 'page', 'expertSkew', 'absorbed']),
     input: flags.input,
     output: flags.output,
     model: loadModel(flags.model),
@@ -137,13 +105,11 @@ function compiledShapes({ compiledBatch, maxLength, promptBucket, contextBucket,
 }
 
 function run(flags: InferFlags): void {
-  const { nodes, rank, lnc, json = false } = flags;
-  const options = { ...workload(flags), ...pick(flags, ['tp', 'pp', 'ep', 'dp', 'cp', 'batch']) };
+  const { json = false } = flags;
+  const options = { ...workload(flags), ...given(flags, ['tp', 'pp', 'ep', 'dp', 'cp', 'batch']) };
   const cluster = createCluster(loadSystem(flags.system), {
     ranks: planRanks(inferencePlan(options)),
-    ...(nodes !== undefined && { nodes }),
-    ...(rank !== undefined && { rank }),
-    ...(lnc !== undefined && { lnc }),
+    ...given(flags, ['nodes', 'rank', 'lnc']),
   });
   const result = infer(cluster, options);
   process.stdout.write(json ? toJson(result) : inferReport(result));
@@ -184,14 +150,13 @@ export function addInferCommand(program: Command): void {
     .requiredOption('--model <id>', 'id of `trnsim models`, or path of a Hugging Face config.json')
     .requiredOption('--system <id>', 'id of `trnsim systems`, or path of a JSON file like those in data/systems')
     .option('--nodes <n>', 'systems (default: as many as the ranks need)', wholeNumber)
-    .addOption(new Option('--rank <what>', 'a rank is a logical NeuronCore or a chip').choices(['core', 'chip']))
-    .option('--lnc <n>', "physical cores of a logical NeuronCore (default: the chip's)", wholeNumber)
     .option('--tp <n>', 'tensor parallelism', wholeNumber)
     .option('--pp <n>', 'pipeline parallelism', wholeNumber)
     .option('--ep <n>', 'ranks that the experts are spread over', wholeNumber)
     .option('--dp <n>', 'replicas of the attention, or of the model, that share the batch', wholeNumber)
     .option('--cp <n>', 'context parallelism', wholeNumber)
     .option('--batch <n>', 'sequences of all replicas', wholeNumber, 1);
+  for (const option of rankFlags()) command.addOption(option);
   for (const option of workloadOptions()) {
     command.addOption(option.makeOptionMandatory(['input', 'output'].includes(option.attributeName())));
   }

@@ -1,6 +1,6 @@
 /** `trnsim kernel`: the time of one operator on the cores of a chip. */
 import { join } from 'node:path';
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, Option } from 'commander';
 import {
   chipFromJson,
   DIMENSION_NAMES,
@@ -18,6 +18,7 @@ import {
   writeNeuronProfile,
   writePerfetto,
 } from '../../index.ts';
+import { given, wholeNumber } from '../arguments.ts';
 import { checkWritable, isPath, readTextFile, writeWhole } from '../files.ts';
 
 interface KernelFlags {
@@ -36,28 +37,10 @@ interface KernelFlags {
   readonly json?: boolean;
 }
 
-/** A whole number as written; whether it is one that makes sense is the library's business. */
-function wholeNumber(text: string): number {
-  if (!/^-?\d{1,16}$/.test(text)) throw new InvalidArgumentError('Expected a whole number.');
-  return Number(text);
-}
-
 const kebab = (name: string): string => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 
 function run(op: string, flags: KernelFlags & Readonly<Record<string, unknown>>): void {
-  const {
-    cores,
-    lnc,
-    copies,
-    causal,
-    window,
-    implementation,
-    weightDtype,
-    outDtype,
-    traceOut,
-    profileOut,
-    json = false,
-  } = flags;
+  const { weightDtype, outDtype, traceOut, profileOut, json = false } = flags;
   const dims = Object.fromEntries(
     DIMENSION_NAMES.flatMap((name) => (flags[name] === undefined ? [] : [[name, flags[name] as number]])),
   );
@@ -70,12 +53,7 @@ function run(op: string, flags: KernelFlags & Readonly<Record<string, unknown>>)
       : findChip(flags.chip),
     ...(weightDtype !== undefined && { weightDtype: parseOperandFormat('weight-dtype', weightDtype) }),
     ...(outDtype !== undefined && { outDtype: parseOperandFormat('out-dtype', outDtype) }),
-    ...(cores !== undefined && { cores }),
-    ...(lnc !== undefined && { lnc }),
-    ...(copies !== undefined && { copies }),
-    ...(causal !== undefined && { causal }),
-    ...(window !== undefined && { window }),
-    ...(implementation !== undefined && { implementation }),
+    ...given(flags, ['cores', 'lnc', 'copies', 'causal', 'window', 'implementation']),
   };
   if (traceOut !== undefined) checkWritable(traceOut);
   if (profileOut !== undefined) checkWritable(join(profileOut, 'Metadata.parquet'));

@@ -6,16 +6,12 @@ import {
   type FleetPlanOptions,
   type FleetTarget,
   findChip,
-  findSystem,
   fleetReport,
   formatsOf,
   goodputReport,
-  modelSpec,
   PRICE_BASES,
   type PriceBasis,
   type PriceQuery,
-  parseJson,
-  parseModelSpecText,
   parseOperandFormat,
   parseSize,
   planFleet,
@@ -24,11 +20,12 @@ import {
   rampReport,
   type Shock,
   type SystemSpec,
-  systemFromJson,
   systems,
   toJson,
 } from '../../index.ts';
-import { isPath, readTextFile } from '../files.ts';
+import { defined } from '../arguments.ts';
+import { isPath } from '../files.ts';
+import { loadModel, loadSystem } from '../machines.ts';
 
 export interface FleetFlags {
   readonly power?: number;
@@ -183,12 +180,12 @@ function list(value: string | readonly string[] | undefined): readonly string[] 
 
 /** The system with this id, or the largest one of the chip with this id. */
 function systemOf(id: string): SystemSpec {
-  if (isPath(id)) return systemFromJson(parseJson(readTextFile(id), id), id);
+  if (isPath(id)) return loadSystem(id);
   const key = id.toLowerCase();
   const isSystem = systems().some(
     (system) => system.id === key || system.aliases.some((alias) => alias.toLowerCase() === key),
   );
-  return isSystem ? findSystem(id) : largestSystem(id);
+  return isSystem ? loadSystem(id) : largestSystem(id);
 }
 
 function largestSystem(id: string): SystemSpec {
@@ -211,17 +208,11 @@ function targetOf({ power, budget, load, chips, years }: FleetFlags): FleetTarge
 }
 
 function modelsOf(flags: FleetFlags) {
-  return list(flags.model).map((model) =>
-    isPath(model) ? parseModelSpecText(readTextFile(model), model) : modelSpec(model),
-  );
-}
-
-function given<T extends object>(values: { [K in keyof T]: T[K] | undefined }): Partial<T> {
-  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Partial<T>;
+  return list(flags.model).map(loadModel);
 }
 
 function priceQuery({ priceDate, priceBasis, priceRegion }: FleetFlags): PriceQuery {
-  return given<PriceQuery>({ date: priceDate, basis: priceBasis, region: priceRegion });
+  return defined({ date: priceDate, basis: priceBasis, region: priceRegion });
 }
 
 function fleetOptions(flags: FleetFlags): FleetPlanOptions {
@@ -244,10 +235,10 @@ function fleetOptions(flags: FleetFlags): FleetPlanOptions {
       output,
       tpot: tpot / 1e3,
       software: 'megakernel',
-      ...given<{ efficiency: number }>({ efficiency: flags.efficiency }),
+      ...defined({ efficiency: flags.efficiency }),
     },
     price: priceQuery(flags),
-    ...given<FleetPlanOptions>({
+    ...defined({
       tokensPerSecondPerChip: flags.tokensPerChip,
       pue: flags.pue,
       chipPower: flags.chipPower,
@@ -259,7 +250,7 @@ function fleetOptions(flags: FleetFlags): FleetPlanOptions {
       supply: bySystem(supply),
       shocks: bySystem(shocks),
       maxShare: flags.maxShare,
-    } as { [K in keyof FleetPlanOptions]: FleetPlanOptions[K] | undefined }),
+    }),
   };
 }
 
@@ -275,7 +266,7 @@ export function runFleetPlan(flags: FleetFlags): void {
     const { storage } = flags;
     const result = planGoodput({
       chips: goodput,
-      ...given({
+      ...defined({
         reliability: flags.reliability,
         write: flags.checkpoint,
         model: modelsOf(flags)[0],
@@ -297,7 +288,7 @@ export function runFleetPlan(flags: FleetFlags): void {
           perWeek: rampPerWeek,
           growth: rampGrowth ?? 0,
           target: Math.max(1, fleet.wholeSystems),
-          ...given({ limit: rampLimit }),
+          ...defined({ limit: rampLimit }),
         });
   const answer = arrival === null ? result : { ...result, ramp: arrival };
   process.stdout.write(json ? toJson(answer) : `${fleetReport(result)}${arrival === null ? '' : rampReport(arrival)}`);

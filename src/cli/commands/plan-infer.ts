@@ -10,12 +10,15 @@ import {
   rankInference,
   toJson,
 } from '../../index.ts';
+import { given, one, wholeNumberOf } from '../arguments.ts';
+import { loadSystem, type RankFlags } from '../machines.ts';
 import { progressBar } from '../progress.ts';
-import { loadSystem, type WorkloadFlags, workload, workloadOptions } from './infer.ts';
+import { type WorkloadFlags, workload, workloadOptions } from './infer.ts';
 
 /** As parsed: flags that searches share can come as lists. */
 export interface InferPlanFlags
   extends Omit<WorkloadFlags, 'model' | 'input' | 'output'>,
+    RankFlags,
     Partial<Record<keyof InferenceSpace, readonly string[]>> {
   readonly infer?: boolean;
   readonly model?: string | readonly string[];
@@ -23,8 +26,6 @@ export interface InferPlanFlags
   readonly input?: number;
   readonly output?: number;
   readonly nodes?: readonly string[];
-  readonly rank?: 'core' | 'chip';
-  readonly lnc?: number;
   readonly maxTtft?: number;
   readonly maxTpot?: number;
   readonly objective: 'throughput' | 'cost' | 'latency';
@@ -41,36 +42,24 @@ const OBJECTIVES: Readonly<Record<InferPlanFlags['objective'], InferenceObjectiv
   latency: 'tpot',
 };
 
-function one<T>(name: string, value: T | readonly T[] | undefined): T {
-  const values = Array.isArray(value) ? (value as readonly T[]) : value === undefined ? [] : [value as T];
-  if (values.length !== 1) throw new RangeError(`"${name}" expected one with --infer, got ${values.length}`);
-  return values[0]!;
-}
-
-function wholeNumber(name: string, text: string): number {
-  if (!/^\d{1,15}$/.test(text)) throw new RangeError(`"${name}" expected whole numbers, got ${JSON.stringify(text)}`);
-  return Number(text);
-}
-
 export async function runInferPlan(flags: InferPlanFlags): Promise<void> {
-  const { rank, lnc, maxTtft, maxTpot, objective, keep, json = false } = flags;
+  const { maxTtft, maxTpot, objective, keep, json = false } = flags;
   if (!(keep >= 1 && keep <= 1000)) throw new RangeError(`"keep" expected 1..1000, got ${keep}`);
-  const cluster = createCluster(loadSystem(one('system', flags.system)), {
-    ...(flags.nodes !== undefined && { nodes: wholeNumber('nodes', one('nodes', flags.nodes)) }),
-    ...(rank !== undefined && { rank }),
-    ...(lnc !== undefined && { lnc }),
+  const cluster = createCluster(loadSystem(one('system', 'infer', flags.system)), {
+    ...(flags.nodes !== undefined && { nodes: wholeNumberOf('nodes', one('nodes', 'infer', flags.nodes)) }),
+    ...given(flags, ['rank', 'lnc']),
   });
   const space = Object.fromEntries(
     AXES.flatMap((axis) => {
       const values = flags[axis];
-      return values === undefined ? [] : [[axis, values.map((text) => wholeNumber(axis, text))]];
+      return values === undefined ? [] : [[axis, values.map((text) => wholeNumberOf(axis, text))]];
     }),
   ) as InferenceSpace;
   const options = workload({
     ...flags,
-    model: one('model', flags.model),
-    input: one('input', flags.input),
-    output: one('output', flags.output),
+    model: one('model', 'infer', flags.model),
+    input: one('input', 'infer', flags.input),
+    output: one('output', 'infer', flags.output),
   });
   const search = new InferenceSearch(cluster, options, space);
   let isStopped = false;

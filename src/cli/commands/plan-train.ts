@@ -28,6 +28,7 @@ import {
   trainingSearch,
   UnitSearcher,
 } from '../../index.ts';
+import { one, wholeNumberOf } from '../arguments.ts';
 import { checkWritable, readTextFile } from '../files.ts';
 import type { UnitRequest } from '../plan-worker.ts';
 import { type Progress, progressBar } from '../progress.ts';
@@ -56,12 +57,6 @@ const MOST_JOBS = 64;
 const MOST_LINES_BYTES = 2 ** 28;
 const INTERRUPTED = 130;
 
-function one(name: string, value: string | readonly string[] | undefined): string {
-  const values = typeof value === 'string' ? [value] : (value ?? []);
-  if (values.length !== 1) throw new RangeError(`"${name}" expected one with --train, got ${values.length}`);
-  return values[0]!;
-}
-
 /** The job and the axes that the flags fix, on `nodes` systems, or as many as the flags say. */
 export function searchJob(
   flags: PlanFlags,
@@ -70,30 +65,25 @@ export function searchJob(
   const { model, system, nodes: _, ...rest } = flags;
   const job = trainingJob({
     ...rest,
-    model: one('model', model),
-    system: one('system', system),
+    model: one('model', 'train', model),
+    system: one('system', 'train', system),
     ...(nodes !== null && { nodes }),
   });
   const axes = SPACE_AXES.flatMap((axis) => {
     const values = flags[axis];
     if (values === undefined) return [];
-    return [[axis, NUMERIC_AXES.includes(axis) ? values.map((text) => wholeNumber(axis, text)) : values]];
+    return [[axis, NUMERIC_AXES.includes(axis) ? values.map((text) => wholeNumberOf(axis, text)) : values]];
   });
   return { job, space: Object.fromEntries(axes) as SpaceOptions };
-}
-
-function wholeNumber(name: string, text: string): number {
-  if (!/^\d{1,15}$/.test(text)) throw new RangeError(`"${name}" expected whole numbers, got ${JSON.stringify(text)}`);
-  return Number(text);
 }
 
 /** Sizes of the cluster within the limits. */
 function nodeCounts(flags: PlanFlags): (number | null)[] {
   const { maxChips, maxPower, maxUsdPerHour } = flags;
-  const counts = (flags.nodes ?? []).map((text) => wholeNumber('nodes', text));
+  const counts = (flags.nodes ?? []).map((text) => wholeNumberOf('nodes', text));
   const isLimited = maxChips !== undefined || maxPower !== undefined || maxUsdPerHour !== undefined;
   if (counts.length === 0 && !isLimited) return [null];
-  const system = findSystem(one('system', flags.system));
+  const system = findSystem(one('system', 'train', flags.system));
   const price = defaultPrice(system.id)?.usdPerHour ?? null;
   if (maxUsdPerHour !== undefined && price === null) {
     throw new RangeError(`"max-usd-per-hour" expected a system with a public price, got ${system.id}`);

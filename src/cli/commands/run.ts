@@ -7,31 +7,27 @@ import {
   type BitFlip,
   type DecoderConfig,
   findModel,
-  findSystem,
   type LayerRun,
   parseDType,
-  parseJson,
   parseModelConfig,
   parseModelText,
   type RunOptions,
   runLayer,
   runReport,
   runTraining,
-  type SystemSpec,
-  systemFromJson,
   type TrainingRun,
   type TrainingRunOptions,
   toJson,
   trainingRunReport,
   writePerfetto,
 } from '../../index.ts';
+import { given, wholeNumber } from '../arguments.ts';
 import { checkWritable, isPath, readTextFile, writeWhole } from '../files.ts';
+import { loadSystem, type RankFlags, rankFlags } from '../machines.ts';
 import { progressBar } from '../progress.ts';
 
-interface RunFlags {
+interface RunFlags extends RankFlags {
   readonly system: string;
-  readonly rank: 'core' | 'chip';
-  readonly lnc?: number;
   readonly ranks?: number;
   readonly tp?: number;
   readonly tokens: number;
@@ -67,20 +63,10 @@ function finiteNumber(text: string): number {
   return value;
 }
 
-/** A whole number as written; whether it is one that makes sense is the library's business. */
-function wholeNumber(text: string): number {
-  if (!/^-?\d{1,16}$/.test(text)) throw new InvalidArgumentError('Expected a whole number.');
-  return Number(text);
-}
-
 function loadModel(model: string): DecoderConfig {
   if (isPath(model)) return parseModelText(readTextFile(model), model);
   const preset = findModel(model);
   return parseModelConfig(preset.config, preset.id);
-}
-
-function loadSystem(system: string): SystemSpec {
-  return isPath(system) ? systemFromJson(parseJson(readTextFile(system), system), system) : findSystem(system);
 }
 
 /** Options that only a training step has: any of them asks for one. */
@@ -114,39 +100,25 @@ function run(model: string, flags: RunFlags): void {
 }
 
 function sharedOptions(model: string, flags: RunFlags): RunOptions {
-  const { rank, lnc, ranks, tp, tokens, rounding, seed } = flags;
   return {
     config: loadModel(model),
     system: loadSystem(flags.system),
-    rank,
-    tokens,
-    rounding,
-    seed,
     dtype: parseDType('dtype', flags.dtype),
-    ...(lnc !== undefined && { lnc }),
-    ...(ranks !== undefined && { ranks }),
-    ...(tp !== undefined && { tp }),
+    ...given(flags, ['rank', 'lnc', 'ranks', 'tp', 'tokens', 'rounding', 'seed']),
   };
 }
 
 function trainingOptions(flags: RunFlags): Partial<TrainingRunOptions> {
-  const { layers, backward = false, dp, sequences, steps, loss, optimizer, rate, master, flipBit } = flags;
+  const { backward = false, flipBit } = flags;
   return {
     backward,
-    ...(layers !== undefined && { layers }),
-    ...(dp !== undefined && { dp }),
-    ...(sequences !== undefined && { sequences }),
-    ...(steps !== undefined && { steps }),
-    ...(loss !== undefined && { loss }),
-    ...(optimizer !== undefined && { optimizer }),
-    ...(rate !== undefined && { rate }),
-    ...(master !== undefined && { master }),
+    ...given(flags, ['layers', 'dp', 'sequences', 'steps', 'loss', 'optimizer', 'rate', 'master']),
     ...(flipBit !== undefined && { flip: flipBit }),
   };
 }
 
 export function addRunCommand(program: Command): void {
-  program
+  const command = program
     .command('run')
     .description(
       'run one decoder layer, or a training step, with real tensors on a simulated machine, checked against FP32 on one rank',
@@ -156,9 +128,9 @@ export function addRunCommand(program: Command): void {
       '--system <id>',
       'id of `trnsim systems`, or path of a JSON file like those in data/systems',
       'trn2.48xlarge',
-    )
-    .addOption(new Option('--rank <what>', 'a rank is a logical NeuronCore or a chip').choices(['core', 'chip']))
-    .option('--lnc <n>', "physical cores of a logical NeuronCore (default: the chip's)", wholeNumber)
+    );
+  for (const option of rankFlags()) command.addOption(option);
+  command
     .option('--ranks <n>', 'use the first n ranks, the others idle (default: all)', wholeNumber)
     .option('--tp <n>', 'ranks that share the layer (default: as many as it can be cut for)', wholeNumber)
     .option('--tokens <n>', 'tokens of the prompt', wholeNumber, 128)

@@ -1,24 +1,11 @@
 /** `trnsim selftest`: the bring-up of a described machine. */
 import type { Command } from 'commander';
-import {
-  findSystem,
-  parseFault,
-  parseJson,
-  type SystemSpec,
-  selfTest,
-  selfTestReport,
-  systemFromJson,
-  toJson,
-} from '../../index.ts';
-import { isPath, readTextFile } from '../files.ts';
+import { parseFault, selfTest, selfTestReport, toJson } from '../../index.ts';
+import { loadSystem } from '../machines.ts';
 
 interface SelfTestFlags {
   readonly fault?: readonly string[];
   readonly json?: boolean;
-}
-
-function loadSystem(system: string): SystemSpec {
-  return isPath(system) ? systemFromJson(parseJson(readTextFile(system), system), system) : findSystem(system);
 }
 
 function run(system: string, { fault = [], json = false }: SelfTestFlags): void {

@@ -1,37 +1,32 @@
 /** `trnsim train`: one training step of a language model on a described machine. */
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, Option } from 'commander';
 import {
   createCluster,
-  findSystem,
   formatsOf,
-  modelSpec,
   PLACEMENTS,
   type PlanOptions,
-  parseJson,
-  parseModelSpecText,
   parseOperandFormat,
   pipelineRun,
   pipelineSvg,
   pipelineText,
   pipelineTimeline,
   SCHEDULES,
-  systemFromJson,
   type TrainingJobOptions,
   toJson,
   trainReport,
   trainStep,
   writePerfetto,
 } from '../../index.ts';
-import { checkWritable, isPath, readTextFile, writeWhole } from '../files.ts';
+import { decimal, given, wholeNumber } from '../arguments.ts';
+import { checkWritable, writeWhole } from '../files.ts';
+import { loadModel, loadSystem, type RankFlags, rankFlags } from '../machines.ts';
 
 /** Flags of the job; `plan --train` has them too. */
-export interface TrainingFlags {
+export interface TrainingFlags extends RankFlags {
   readonly model: string;
   readonly system: string;
   readonly nodes?: number;
   readonly chips?: number;
-  readonly rank?: 'core' | 'chip';
-  readonly lnc?: number;
   readonly seq: number;
   readonly globalBatch: number;
   readonly dtype: string;
@@ -54,32 +49,16 @@ interface TrainFlags extends TrainingFlags, Omit<PlanOptions, 'sp'> {
   readonly traceOut?: string;
 }
 
-function wholeNumber(text: string): number {
-  if (!/^-?\d{1,16}$/.test(text)) throw new InvalidArgumentError('Expected a whole number.');
-  return Number(text);
-}
-
-function decimal(text: string): number {
-  if (!/^-?\d{1,9}(\.\d{1,12})?$/.test(text)) throw new InvalidArgumentError('Expected a number.');
-  return Number(text);
-}
-
 /** The job on the cluster; `ranks` are as many as the plan needs, where no number of systems or chips is given. */
 export function trainingJob(flags: TrainingFlags, ranks?: number): TrainingJobOptions {
-  const { model, system, nodes, chips, rank, lnc, optimizerDtype, weightDtype } = flags;
+  const { nodes, chips, optimizerDtype, weightDtype } = flags;
   const is16Bit = optimizerDtype === 'bf16';
-  const cluster = createCluster(
-    isPath(system) ? systemFromJson(parseJson(readTextFile(system), system), system) : findSystem(system),
-    {
-      ...(nodes !== undefined && { nodes }),
-      ...(chips !== undefined && { chips }),
-      ...(rank !== undefined && { rank }),
-      ...(lnc !== undefined && { lnc }),
-      ...(nodes === undefined && chips === undefined && ranks !== undefined && { ranks }),
-    },
-  );
+  const cluster = createCluster(loadSystem(flags.system), {
+    ...given(flags, ['nodes', 'chips', 'rank', 'lnc']),
+    ...(nodes === undefined && chips === undefined && ranks !== undefined && { ranks }),
+  });
   return {
-    model: isPath(model) ? parseModelSpecText(readTextFile(model), model) : modelSpec(model),
+    model: loadModel(flags.model),
     cluster,
     seq: flags.seq,
     globalBatch: flags.globalBatch,
@@ -120,7 +99,7 @@ function run(flags: TrainFlags): void {
   const { tp = 1, pp = 1, dp = 1, cp = 1, sequenceParallel, timeline = false, svg, traceOut, json = false } = flags;
   for (const file of [svg, traceOut]) if (file !== undefined) checkWritable(file);
   const options: PlanOptions = {
-    ...Object.fromEntries(PLAN_KEYS.flatMap((key) => (flags[key] === undefined ? [] : [[key, flags[key]]]))),
+    ...given(flags, PLAN_KEYS),
     sp: sequenceParallel,
   };
   const job = trainingJob(flags, tp * pp * dp * cp);
@@ -151,8 +130,7 @@ export function trainingOptions(): Option[] {
     new Option('--system <id>', 'id of `trnsim systems`, or path of a JSON file like those in data/systems'),
     numeric('--nodes <n>', 'systems (default: as many as the ranks need)'),
     numeric('--chips <n>', 'chips, the last system in part'),
-    choice('--rank <what>', 'a rank is a logical NeuronCore or a chip', ['core', 'chip']),
-    numeric('--lnc <n>', "physical cores of a logical NeuronCore (default: the chip's)"),
+    ...rankFlags(),
     numeric('--seq <n>', 'tokens of a sequence', 4096),
     numeric('--global-batch <n>', 'sequences of a step, all replicas together', 1024),
     new Option('--dtype <name>', 'number format of the matmuls: bf16, fp8, mxfp8, f32 ...').default('bf16'),
