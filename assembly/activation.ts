@@ -11,7 +11,8 @@
  * it could give a little more, so the quotient is clamped.
  */
 import { madd4 } from './element';
-import { Exp, exponentials, GeluTanh, Silu, Swiglu } from './exp';
+import { exponentials } from './exp';
+import { Exp, GeluTanh, Silu, Swiglu } from './exp-operators';
 
 // Each table: the limit of |x|; P from x^10 down; Q from x^8 down, as its first coefficient is 1; the largest result.
 // biome-ignore format: a line for each polynomial
@@ -144,7 +145,7 @@ function rational(n: i32, x: usize, y: usize, table: usize, scratch: usize): voi
   memory.copy(y + whole, scratch, rest);
 }
 
-/** `x`, `y`: [n] f32, `y` may be `x`. `scratch`: 128 bytes. */
+/** `x`, `y`: [n] f32, `y` may be `x`. `scratch`: 144 bytes. */
 export function exp_f32(n: i32, x: usize, y: usize, scratch: usize): void {
   exponentials<Exp>(n, x, 0, 0, 1, y, scratch);
 }
@@ -159,7 +160,7 @@ export function geluTanh_f32(n: i32, x: usize, y: usize, scratch: usize): void {
   exponentials<GeluTanh>(n, x, 0, 0, 1, y, scratch);
 }
 
-/** y = silu(gate) up; `gate`, `up`, `y`: [n] f32, `y` may be one of them. `scratch`: 128 bytes. */
+/** y = silu(gate) up; `gate`, `up`, `y`: [n] f32, `y` may be one of them. `scratch`: 144 bytes. */
 export function swiglu_f32(n: i32, gate: usize, up: usize, y: usize, scratch: usize): void {
   exponentials<Swiglu>(n, gate, up, 0, 1, y, scratch);
 }

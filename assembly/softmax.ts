@@ -5,14 +5,23 @@
  *     over the columns  lowest(r) <= c < end(r),  end(r) = min(cols, r + visible),  lowest(r) = max(0, r + visible - window)
  *
  * and 0 elsewhere. `visible` is how many columns row 0 may see: 1 for a causal prompt, `cols` for no mask. Three passes
- * over a row that stays in L1: the maximum, the exponentials with their sum, the product with 1 / sum. A row that
- * sees nothing, or only -infinity, is 0; a row with a NaN or +infinity is NaN.
+ * over a row that stays in L1: the maximum (in the relaxed build together with the second pass of the row before), the
+ * exponentials with their sum, the product with 1 / sum. A row that sees nothing, or only -infinity, is 0; a row with a NaN
+ * or +infinity is NaN.
  */
-import { exponentials, WeightSum, Weights } from './exp';
+import { exponentials, FARTHEST_TOP } from './exp';
+import { WeightSum, Weights } from './exp-operators';
 import { log } from './log';
 import { scaleRow } from './scores';
 
 const NEGATIVE_INFINITY: f32 = -Infinity;
+
+function laneMax(v: v128): f32 {
+  return max(
+    max(f32x4.extract_lane(v, 0), f32x4.extract_lane(v, 1)),
+    max(f32x4.extract_lane(v, 2), f32x4.extract_lane(v, 3)),
+  );
+}
 
 /** max_i x[i], -infinity if n = 0. A NaN may be left out: it shows in the sum. */
 function rowMax(n: i32, x: usize): f32 {
@@ -30,11 +39,7 @@ function rowMax(n: i32, x: usize): f32 {
       x += 64;
     } while (--blocks > 0);
   }
-  const lanes = f32x4.pmax(f32x4.pmax(a, b), f32x4.pmax(c, d));
-  let best = max(
-    max(f32x4.extract_lane(lanes, 0), f32x4.extract_lane(lanes, 1)),
-    max(f32x4.extract_lane(lanes, 2), f32x4.extract_lane(lanes, 3)),
-  );
+  let best = laneMax(f32x4.pmax(f32x4.pmax(a, b), f32x4.pmax(c, d)));
   for (let i = n & 15; i > 0; i--) {
     best = max(best, load<f32>(x));
     x += 4;
@@ -44,8 +49,8 @@ function rowMax(n: i32, x: usize): f32 {
 
 /** e^(scale (value - top)), by the kernel of the row, so that the two agree. */
 function weight(value: f32, top: f32, scale: f32, scratch: usize): f32 {
-  store<f32>(scratch, value, 128);
-  return exponentials<WeightSum>(1, scratch + 128, 0, top, scale, scratch, scratch);
+  store<f32>(scratch, value, 144);
+  return exponentials<WeightSum>(1, scratch + 144, 0, top, scale, scratch, scratch);
 }
 
 /** First column that `row` sees. */
@@ -79,25 +84,39 @@ export function softmax_f32(
   y: usize,
   scratch: usize,
 ): void {
+  let end = endOf(0, cols, visible);
+  let begin = beginOf(0, end, visible, window);
+  let largest = rowMax(end - begin, x + (begin << 2));
   for (let row = 0; row < rows; row++) {
-    const end = endOf(row, cols, visible);
-    const begin = beginOf(row, end, visible, window);
     const n = end - begin;
-    const from = x + (begin << 2);
+    let from = x + (begin << 2);
     const to = y + (begin << 2);
-    let top = rowMax(n, from);
-    let sum: f32 = 0;
-    if (rowsPerSink > 0) {
-      const sink = load<f32>(sinks + ((row / rowsPerSink) << 2)) / scale;
-      top = finite(max(top, sink));
-      sum = weight(sink, top, scale, scratch);
+    const sink = rowsPerSink > 0 ? load<f32>(sinks + ((row / rowsPerSink) << 2)) / scale : NEGATIVE_INFINITY;
+    let top = finite(max(largest, sink));
+    let base: f32 = 0;
+    if (!(abs(top * scale) <= FARTHEST_TOP)) {
+      shiftRow(n, from, top, 1, 0, to);
+      from = to;
+      base = top;
+      top = 0;
     }
-    sum += exponentials<Weights>(n, from, 0, finite(top), scale, to, scratch);
+    let sum = rowsPerSink > 0 ? weight(sink - base, top, scale, scratch) : 0;
+    const nextEnd = endOf(row + 1, cols, visible);
+    const nextBegin = beginOf(row + 1, nextEnd, visible, window);
+    const next = x + ((cols + nextBegin) << 2);
+    const more = nextEnd - nextBegin - n;
+    // Whether the exponentials find the maximum of the next row: it has as many columns as this one, or more.
+    const isAhead = ASC_FEATURE_RELAXED_SIMD && row + 1 < rows && more >= 0;
+    sum += exponentials<Weights>(n, from, isAhead ? next : from, top, scale, to, scratch);
+    if (isAhead) largest = max(laneMax(v128.load(scratch, 128)), rowMax(more, next + (n << 2)));
+    else if (row + 1 < rows) largest = rowMax(n + more, next);
     scaleRow(n, sum == 0 ? f32(0) : f32(1) / sum, to);
     memory.fill(y, 0, begin << 2);
     memory.fill(y + (end << 2), 0, (cols - end) << 2);
     x += cols << 2;
     y += cols << 2;
+    begin = nextBegin;
+    end = nextEnd;
   }
 }
 
@@ -120,10 +139,11 @@ export function logSoftmax_f32(
     const begin = beginOf(row, end, visible, window);
     const n = end - begin;
     const from = x + (begin << 2);
-    const top = finite(rowMax(n, from));
-    const sum = exponentials<WeightSum>(n, from, 0, top, scale, from, scratch);
+    const to = y + (begin << 2);
+    shiftRow(n, from, finite(rowMax(n, from)), 1, 0, to);
+    const sum = exponentials<WeightSum>(n, to, 0, 0, scale, to, scratch);
     // Weights that are all 0 leave -infinity in every column, where -infinity less log 0 would be NaN.
-    shiftRow(n, from, top, scale, sum == 0 ? f32(0) : log(sum), y + (begin << 2));
+    shiftRow(n, to, 0, scale, sum == 0 ? f32(0) : log(sum), to);
     fillRow(begin, NEGATIVE_INFINITY, y);
     fillRow(cols - end, NEGATIVE_INFINITY, y + (end << 2));
     x += cols << 2;
@@ -184,8 +204,10 @@ export function softmaxBlock_f32(
     const to = y + (begin << 2);
     const before = load<f32>(top) / scale;
     const now = max(before, rowMax(n, from));
-    const correction = weight(before, finite(now), scale, scratch);
-    const total = exponentials<Weights>(n, from, 0, finite(now), scale, to, scratch);
+    const correction = weight(before - finite(now), 0, scale, scratch);
+    // The weights themselves are the result, so they have to be relative to the maximum in both builds.
+    shiftRow(n, from, finite(now), 1, 0, to);
+    const total = exponentials<Weights>(n, to, to, 0, scale, to, scratch);
     store<f32>(sum, load<f32>(sum) * correction + total);
     store<f32>(factor, correction);
     store<f32>(top, now * scale);

@@ -267,20 +267,64 @@ describe('softmax', () => {
     expect([...x.toFloat32()]).toEqual([0, 0, 0, 0, 0.25, 0.25, 0.25, 0.25]);
   });
 
-  test('rows sum to 1 and do not depend on a constant added to the scores', () => {
-    fc.assert(
-      fc.property(fc.integer({ min: 1, max: 300 }), fc.integer({ min: -64, max: 64 }), (n, shift) => {
-        // Multiples of 1/8 below 32: adding the shift is exact.
-        const values = Array.from({ length: n }, (_, i) => ((i * 37) % 256) / 8);
-        using x = arena.tensor('f32', [1, n]).set(values);
-        using moved = arena.tensor('f32', [1, n]).set(values.map((value) => value + shift));
-        softmax(x, x);
-        softmax(moved, moved);
-        expect(moved.toFloat32()).toEqual(x.toFloat32());
-        expect(Math.abs(x.toFloat32().reduce((total, y) => total + y, 0) - 1)).toBeLessThan(1e-5);
-      }),
-      { numRuns: 40 },
-    );
+  test('rows sum to 1 and do not depend on a constant added to the scores: no bit does in the plain build', () => {
+    for (const owner of arenas) {
+      fc.assert(
+        fc.property(fc.integer({ min: 1, max: 300 }), fc.integer({ min: -64, max: 64 }), (n, shift) => {
+          // Multiples of 1/8 below 32: adding the shift is exact.
+          const values = Array.from({ length: n }, (_, i) => ((i * 37) % 256) / 8);
+          const y = apply(owner, values, (x, out) => softmax(x.reshape([1, n]), out.reshape([1, n])));
+          const moved = apply(
+            owner,
+            values.map((value) => value + shift),
+            (x, out) => softmax(x.reshape([1, n]), out.reshape([1, n])),
+          );
+          if (owner.build === 'simd') expect(moved).toEqual(y);
+          else expect(worst(y, moved, (value) => value)[0]).toBeLessThan(8);
+          expect(Math.abs(y.reduce((total, value) => total + value, 0) - 1)).toBeLessThan(1e-5);
+        }),
+        { numRuns: 40 },
+      );
+    }
+  });
+
+  test('weights are within 2.5 ulp of e^x, and rows right wherever their scores are, however many they are', () => {
+    const deep = Float32Array.from({ length: 50_001 }, (_, i) => -87 + (87 * i) / 50_000);
+    for (const owner of arenas) {
+      const running = {
+        max: owner.tensor('f32', [1]).set([-Infinity]),
+        sum: owner.tensor('f32', [1]).set([0]),
+        factor: owner.tensor('f32', [1]),
+      };
+      const weights = apply(owner, deep, (x, out) => {
+        softmaxBlock(x.reshape([1, deep.length]), running, out.reshape([1, deep.length]));
+      });
+      const [error, at] = worst(deep, weights, exactExp);
+      if (!(error <= 2.5)) expect.fail(`${owner.build}: the weight of ${at} is off by ${error} ulp`);
+
+      // 50000 and 1e7 are beyond what the relaxed build takes in as an exponent.
+      for (const [base, scale] of [
+        [0, 1],
+        [-345.625, 0.0883883461356163],
+        [30000, 1],
+        [-50000, 1],
+        [1e7, 0.25],
+      ] as const) {
+        const values = Float32Array.from({ length: 3 * 21 }, (_, i) => base - ((i * 29) % 64));
+        const actual = apply(owner, values, (x, out) =>
+          softmax(x.reshape([3, 21]), out.reshape([3, 21]), { scale, visible: 19 }),
+        );
+        for (let row = 0; row < 3; row++) {
+          const seen = values.subarray(21 * row, 21 * row + 19 + row);
+          const top = Math.max(...seen);
+          const exponentials = [...seen].map((value) => Math.exp(Math.fround(scale) * (value - top)));
+          const total = exponentials.reduce((sum, value) => sum + value, 0);
+          const expected = exponentials.map((value) => value / total);
+          const [off] = worst(expected, actual.slice(21 * row, 21 * row + seen.length), (value) => value);
+          if (!(off <= 8)) expect.fail(`${owner.build}: a row at ${base} is off by ${off} ulp`);
+        }
+      }
+    }
   });
 
   test('attention in blocks of columns equals attention over the whole row, causal and with a window', () => {

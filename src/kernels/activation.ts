@@ -20,7 +20,7 @@ import { expectShape, type Tensor } from './tensor.ts';
 type UnaryKernel = 'exp_f32' | 'tanh_f32' | 'erf_f32' | 'silu_f32' | 'gelu_f32' | 'geluTanh_f32';
 
 /** Working space of the kernels here. */
-export const ACTIVATION_SCRATCH_BYTES = 128;
+export const ACTIVATION_SCRATCH_BYTES = 144;
 
 function activate(kernel: UnaryKernel, x: Tensor, out: Tensor, rounding: Rounding): void {
   const { arena, length } = expectOperands({ x }, out);
