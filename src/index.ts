@@ -2,9 +2,12 @@
  * trnsim: a Trainium machine. Everything that the command line does is here, as functions on plain data.
  */
 
+// Units, errors and JSON: what every answer is made of.
 export { ModelError, type ModelErrorCode } from './base/errors.ts';
 export { parseJson, toJson } from './base/json.ts';
 export * from './base/units.ts';
+
+// Collectives: algorithms, schedules, what comes out and how long it takes. docs/collectives.md
 export type { Algorithm, AlgorithmOptions } from './collectives/algorithms/algorithm.ts';
 export { collectiveAlgorithms, collectivesOf } from './collectives/algorithms/registry.ts';
 export { buildSchedule, type ScheduleOptions, whyNot } from './collectives/build.ts';
@@ -42,6 +45,8 @@ export {
 export { type ScheduleTemplate, templateSchedule, verifyTemplate } from './collectives/template.ts';
 export { type Effort, theoreticalEffort, theoryText } from './collectives/theory.ts';
 export { type Traffic, trafficOf } from './collectives/traffic.ts';
+
+// The NeuronCore: tile programs, their numbers and their time; the cost of an operator. docs/core.md
 export {
   block,
   type HbmTensor,
@@ -108,89 +113,11 @@ export {
   type SemaphoreWait,
   type StreamStep,
 } from './core/streams.ts';
-export {
-  breakEvenPrice,
-  type CostMetric,
-  type CostRow,
-  capability,
-  costRow,
-  costTable,
-  saving,
-  type TrainingRun as CostedRun,
-  type TrainingRun as TrainingRunCost,
-  trainingRun,
-  unitCost,
-} from './economics/costs.ts';
-export {
-  type Fleet,
-  type FleetOptions,
-  type FleetSum,
-  type FleetTarget,
-  sizeFleet,
-  splitFleet,
-  sumFleets,
-} from './economics/fleet.ts';
-export {
-  bestInterval,
-  type CheckpointedJob,
-  type ElasticJob,
-  elasticGoodput,
-  goodput,
-  segmentTime,
-  sparesFor,
-  stragglerFactor,
-} from './economics/goodput.ts';
-export {
-  type SimulatedGoodput,
-  type SimulationOptions,
-  simulateElasticGoodput,
-  simulateGoodput,
-} from './economics/goodput-simulation.ts';
-export {
-  type FleetPlan,
-  type FleetPlanOptions,
-  type FleetPlanResult,
-  type MixResult,
-  planFleet,
-  type Workload,
-} from './economics/plan-fleet.ts';
-export { type GoodputPlan, type GoodputPlanOptions, type GoodputRow, planGoodput } from './economics/plan-goodput.ts';
-export { bestMix, type Mix, type Portfolio, type Shock, type Supplier, shocked } from './economics/portfolio.ts';
-export {
-  type ChipPower,
-  chipPower,
-  type Footprint,
-  footprint,
-  type PowerOptions,
-  throttledSpeed,
-} from './economics/power.ts';
-export {
-  type ChipPrice,
-  chipPrice,
-  choosePrice,
-  givenPrice,
-  PRICE_BASES,
-  type PriceBasis,
-  type PriceQuery,
-} from './economics/prices.ts';
-export { type Ramp, type RampOptions, ramp } from './economics/ramp.ts';
-export {
-  componentMtbf,
-  type FailureComponent,
-  failureRate,
-  findReliability,
-  jobMtbf,
-  type ReliabilityProfile,
-  reliabilityProfiles,
-} from './economics/reliability.ts';
-export { detourSlowdown, type ReroutedJob, reroutedGoodput } from './economics/reroute.ts';
-export {
-  bestServing,
-  type ServingOptions,
-  type ServingPoint,
-  servingRows,
-  servingWithin,
-} from './economics/serving.ts';
+
+// Money, power, failures and fleets. docs/fleet.md
+export * from './economics/index.ts';
+
+// Links, routes, rings, networks and faults, up to a million chips. docs/fabric.md
 export {
   type ClusterClasses,
   clusterClasses,
@@ -234,6 +161,8 @@ export { randomDeadLinks } from './fabric/random-faults.ts';
 export { ringOrder } from './fabric/rings.ts';
 export { appendRoute, hops, longestRoute, pathCount, type Route, route, routes } from './fabric/routes.ts';
 export { buildTopology, type LinkRate, linkName, type Topology } from './fabric/topology.ts';
+
+// Other tools' files, read and written.
 export { parseMsccl } from './formats/msccl.ts';
 export {
   type NeuronProfile,
@@ -252,6 +181,8 @@ export { writeNeuronProfile } from './formats/neuron-profile.ts';
 export { type Counter, type Slice, type Timeline, type Track, writePerfetto } from './formats/perfetto.ts';
 export { profileTimeline } from './formats/profile-timeline.ts';
 export { parseScheduleJson } from './formats/schedule-json.ts';
+
+// The catalogue: chips, systems, prices, each number with its source. data/README.md
 export { alternativeNames, chooseAlternatives } from './hardware/alternatives.ts';
 export {
   type CatalogueEntry,
@@ -279,10 +210,16 @@ export {
   fittedList,
 } from './hardware/fitted.ts';
 export type * from './hardware/spec.ts';
+
+// Tensors and kernels in WebAssembly; also on their own as `trnsim/kernels`. docs/kernels.md
 export * from './kernels/index.ts';
+
+// Ranks on one system or on a cluster of them.
 export { type ClusterOptions, createCluster } from './machine/cluster.ts';
 export { placeInHbm } from './machine/memory.ts';
 export type { RankOptions } from './machine/ranks.ts';
+
+// Language models as numbers and operator graphs. docs/models.md
 export { graphFlops } from './models/builder.ts';
 export {
   type DecoderConfig,
@@ -341,22 +278,11 @@ export { parallelism, rankEdgeParameters } from './models/shard.ts';
 export type * from './models/spec.ts';
 export { kindCounts, layerCount } from './models/spec.ts';
 export * from './replay.ts';
-export { chipsReport, entryReport, modelsReport, systemsReport } from './report/catalogue.ts';
-export { claimsMarkdown, claimsReport } from './report/claims.ts';
-export { collectiveReport } from './report/collective.ts';
-export { costsReport, fleetReport, goodputReport, rampReport } from './report/fleet.ts';
-export { inferReport } from './report/infer.ts';
-export { kernelReport } from './report/kernel.ts';
-export { significant } from './report/numbers.ts';
-export { pipelineSvg, pipelineText, pipelineTimeline } from './report/pipeline.ts';
-export { type PlanAnswer, planReport } from './report/plan.ts';
-export { type InferencePlanAnswer, inferencePlanReport } from './report/plan-infer.ts';
-export { runReport } from './report/run.ts';
-export { selfTestReport } from './report/selftest.ts';
-export { type Column, table } from './report/table.ts';
-export { planText, trainReport } from './report/train.ts';
-export { trainingRunReport } from './report/training-run.ts';
-export { validationReport } from './report/validate.ts';
+
+// The text that the command line prints.
+export * from './report/index.ts';
+
+// Published measurements and claims beside predictions; calibration. docs/validation.md
 export { type CalibrateOptions, type Calibration, calibrate } from './validation/calibrate.ts';
 export { type ClaimOptions, type ClaimRow, evaluateClaims, type Sensitivity } from './validation/claims/claims.ts';
 export type { Change } from './validation/claims/world.ts';
@@ -373,6 +299,8 @@ export {
   type Validation,
   validate,
 } from './validation/validate.ts';
+
+// Jobs: a layer, a training step, a batch of requests, a search, a bring-up.
 export {
   type CollectiveOptions,
   type CollectiveResult,
