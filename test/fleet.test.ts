@@ -1,5 +1,8 @@
 /** Prices, power, costs and fleets: the published tables to their digits, limits by hand, bad input in one sentence. */
 import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -16,8 +19,11 @@ import { findReliability, jobMtbf } from '../src/economics/reliability.ts';
 import { detourSlowdown, reroutedGoodput } from '../src/economics/reroute.ts';
 import { bestServing, servingRows, servingWithin } from '../src/economics/serving.ts';
 import { findChip, findSystem } from '../src/hardware/catalog.ts';
+import { createCluster } from '../src/machine/cluster.ts';
 import { formatsOf } from '../src/models/formats.ts';
 import { modelSpec } from '../src/models/presets.ts';
+import { inferencePlanMemory, rankCapacity } from '../src/workloads/inference/infer.ts';
+import { inferencePlan } from '../src/workloads/inference/plan.ts';
 
 /** Basis and date of each row of the published table: dollars per chip-hour, per BF16 and FP8 PFLOP-hour, per TB/s-hour. */
 const COSTS = [
@@ -130,6 +136,23 @@ describe('power', () => {
   test('a kilowatt-hour at 0.4 kg and 0.15 litres, PUE 1.2', () => {
     expect(footprint(3.6e6, 1.2, 0.4, 0.15)).toEqual({ carbonKg: 0.48, waterL: 0.15 });
     expect(footprint(3.6e6, 1.2)).toEqual({ carbonKg: null, waterL: null });
+  });
+});
+
+describe('serving', () => {
+  const options = { model: modelSpec('llama-3.1-8b'), formats: formatsOf('bf16'), input: 1000, output: 500 };
+
+  test('the largest batch is one that memory holds, and one more is not', () => {
+    const system = findSystem('trn2.3xlarge');
+    const capacity = rankCapacity(createCluster(system, { rank: 'chip' }));
+    const row = servingRows(system, { ...options, tpot: 1 })[0]!;
+    const memory = (batch: number) =>
+      inferencePlanMemory(inferencePlan({ ...options, batch, serving: 'continuous' })).total;
+    const most = row.at(-1)!.batch;
+    expect(memory(most)).toBeLessThanOrEqual(capacity);
+    expect(memory(most + 1)).toBeGreaterThan(capacity);
+    // Powers of four before it.
+    expect(row.slice(0, -1).map(({ batch }) => batch)).toEqual(row.slice(0, -1).map((_, i) => 4 ** i));
   });
 });
 
@@ -408,10 +431,70 @@ describe('trnsim plan', () => {
     expect(answer.plans[0].chips).toBe(510_750);
   });
 
+  test('power is told apart: chip, the rest of its server, sled, system, building', () => {
+    const { plans } = planFleet({
+      target: { type: 'chips', chips: 1000 },
+      systems: [findSystem('trn3-ultraserver-gen2')],
+    });
+    const [{ chipW, serverKW, systemKW }] = plans as [(typeof plans)[number]];
+    expect(chipW).toEqual({ tdp: 700, rest: 350, allIn: 1050, building: 1050 * 1.14 });
+    expect([serverKW, systemKW]).toEqual([4.2, 151.2]);
+  });
+
+  test('--costs --model prices a million tokens, served and trained, by the chip-hour over the tokens of a chip', () => {
+    const { status, stdout } = plan(
+      ...['--costs', '--price-date', '2026-09', '--price-basis', 'capacity-block'],
+      ...['--model', 'llama-3.1-8b', '--system', 'trn2.3xlarge,p5.48xlarge', '--tpot', '50', '--json'],
+    );
+    expect(status).toBe(0);
+    const { plans } = JSON.parse(stdout);
+    expect(plans.map((row: { system: string }) => row.system)).toEqual(['p5.48xlarge', 'trn2.3xlarge']);
+    for (const { usdPerChipHour, served, trained } of plans) {
+      for (const { usdPerMTok, tokensPerSPerChip } of [served, trained]) {
+        expect(usdPerMTok).toBeCloseTo((usdPerChipHour / 3600 / tokensPerSPerChip) * 1e6, 9);
+      }
+      // Training cannot be faster than 6 FLOPs a parameter and token at the peak.
+      expect(6 * 8.03e9 * trained.tokensPerSPerChip).toBeLessThan(989.5e12);
+    }
+  });
+
   test('--costs prints the table of prices and savings', () => {
     const { status, stdout } = plan('--costs', '--price-date', '2026-09', '--price-basis', 'capacity-block');
     expect(status).toBe(0);
-    expect(stdout).toMatch(/^p5en\.48xlarge +6\.865 +6\.938 +3\.469 +1\.430 +52 % +50 % +46 %/m);
+    expect(stdout).toMatch(/^p5en\.48xlarge +6\.865 +6\.938 +3\.469 +1\.430 +52 % +50 % +46 % +8\.731 /m);
+    // The same price as the reference's, a little rounded: no negative zero.
+    expect(stdout).not.toContain('-0 %');
+    // 10.582 x 2517 / 5000: a chip-hour of Trainium3 that costs per FP8 PFLOP what GB200 does.
+    expect(stdout).toMatch(/^u-p6e-gb200x72 .* 5\.327 +\S+ +761/m);
+  });
+
+  test('stragglers, replicas and repairs are options of the goodput table', () => {
+    const options = '--goodput 100000 --slow-share 1e-5 --slowdown 1.2 --replicas 500 --resize 2 --repair 3600';
+    const { status, stdout } = plan(...options.split(' '), '--json');
+    expect(status).toBe(0);
+    const [row] = JSON.parse(stdout).plans;
+    // 1 - (1 - 1e-5)^1e5 = 0.63212
+    expect(row.stragglerFactor).toBeCloseTo(1 + 0.2 * 0.63212, 5);
+    expect(row.spareUnits).toBe(7);
+  });
+
+  test('failure rates of a file of the user', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'trnsim-'));
+    const file = join(folder, 'rates.json');
+    const quantity = (value: number, unit: string) => ({ value, unit, source: 'logs', kind: 'official' });
+    const rates = { id: 'mine', name: 'mine', aliases: [], chips: quantity(1000, 'count'), time: quantity(10, 'd') };
+    writeFileSync(file, JSON.stringify({ ...rates, components: [{ name: 'all', events: quantity(3, 'ratio') }] }));
+    const { stdout } = plan('--goodput', '1000', '--reliability', file, '--json');
+    // 3 failures of 1,000 chips in 10 days: one in 80 hours.
+    expect(JSON.parse(stdout).plans[0].mtbfMin).toBeCloseTo(80 * 60, 9);
+    writeFileSync(file, JSON.stringify({ ...rates, components: [] }));
+    expect(plan('--goodput', '1000', '--reliability', file).status).toBe(2);
+    rmSync(folder, { recursive: true });
+  });
+
+  test('a power of the user takes the place of one that nobody publishes', () => {
+    const { stdout } = plan('--chips', '1000', '--system', 'p5.48xlarge', '--all-in-power', '1300', '--json');
+    expect(JSON.parse(stdout).plans[0].itPowerMW).toBeCloseTo(1.3, 12);
   });
 
   test('the goodput table of a million chips', () => {
@@ -425,6 +508,10 @@ describe('trnsim plan', () => {
     [['--power', '1MW', '--load', '5'], /"plan" expected one of --power, --budget, --load, --chips, got 2/],
     [['--chips', '10', '--chip', 'trn9'], /"chip" expected an id that "trnsim chips" lists, got "trn9"/],
     [['--chips', '1000', '--pue', '0.5'], /"pue" expected a finite number >= 1, got 0.5/],
+    [
+      ['--chips', '1000', '--system', 'p5.48xlarge', '--all-in-power', '300'],
+      /"all-in-power" expected a finite number >= 700, got 300/,
+    ],
     [['--chips', '1000', '--chip-price', '-3'], /"chip-price" expected a finite number >= 0, got -3/],
     [['--chips', '1000', '--share', 'trn2=0.9,trn3=0.9'], /"share" expected shares of at most 1 together, got 1.8/],
     [['--chips', '1000', '--price-region', 'mars'], /"price-region" expected one of/],

@@ -78,6 +78,7 @@ async function main(args: string[]): Promise<void> {
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   // The reader of a pipe left, `trnsim systems | head`: nothing to tell it.
   if (error.code === 'EPIPE') process.exit(0);
-  throw error;
+  process.stderr.write(`trnsim: ${sentence(error)}\n`);
+  process.exit(1);
 });
 void main(process.argv.slice(2));

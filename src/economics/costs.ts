@@ -42,16 +42,16 @@ export function unitCost(chip: ChipSpec, usdPerChipHour: Dollars, metric: CostMe
 
 export interface CostRow {
   readonly system: string;
-  readonly chip: string;
+  readonly spec: SystemSpec;
   readonly price: ChipPrice;
   readonly bf16: number | null;
   readonly fp8: number | null;
   readonly bandwidth: number | null;
 }
 
-export function costRow({ id, chip }: SystemSpec, price: ChipPrice): CostRow {
-  const cost = (metric: CostMetric) => unitCost(chip, price.usdPerChipHour, metric);
-  return { system: id, chip: chip.id, price, bf16: cost('bf16'), fp8: cost('fp8'), bandwidth: cost('bandwidth') };
+export function costRow(spec: SystemSpec, price: ChipPrice): CostRow {
+  const cost = (metric: CostMetric) => unitCost(spec.chip, price.usdPerChipHour, metric);
+  return { system: spec.id, spec, price, bf16: cost('bf16'), fp8: cost('fp8'), bandwidth: cost('bandwidth') };
 }
 
 /**

@@ -38,6 +38,13 @@ export {
   simulateGoodput,
 } from './goodput-simulation.ts';
 export {
+  type CostPlan,
+  type CostPlanOptions,
+  type CostPlanRow,
+  planCosts,
+  type TokenCost,
+} from './plan-costs.ts';
+export {
   type FleetPlan,
   type FleetPlanOptions,
   type FleetPlanResult,
@@ -72,6 +79,7 @@ export {
   findReliability,
   jobMtbf,
   type ReliabilityProfile,
+  reliabilityFromJson,
   reliabilityProfiles,
 } from './reliability.ts';
 export { detourSlowdown, type ReroutedJob, reroutedGoodput } from './reroute.ts';
@@ -82,3 +90,4 @@ export {
   servingRows,
   servingWithin,
 } from './serving.ts';
+export { bestTraining, type TrainingPoint, type TrainingWorkload } from './training.ts';

@@ -17,7 +17,7 @@ import { breakEvenPrice } from './costs.ts';
 import { expectFinite } from './expect.ts';
 import { type Fleet, type FleetTarget, sizeFleet } from './fleet.ts';
 import { bestMix, type Portfolio, type Shock, type Supplier, shocked } from './portfolio.ts';
-import { footprint, JOULES_PER_MWH } from './power.ts';
+import { type ChipPower, footprint, JOULES_PER_MWH } from './power.ts';
 import { type ChipPrice, chipPrice, givenPrice, type PriceQuery } from './prices.ts';
 import { bestServing, type ServingPoint } from './serving.ts';
 
@@ -41,6 +41,7 @@ export interface FleetPlanOptions {
   readonly tokensPerSecondPerChip?: number;
   readonly pue?: number;
   readonly chipPower?: Watts;
+  readonly allInPower?: Watts;
   readonly cooling?: 'air' | 'liquid';
   readonly price?: PriceQuery;
   readonly usdPerChipHour?: Dollars;
@@ -66,6 +67,16 @@ export interface FleetPlan {
   readonly computeEFLOPS: Readonly<Record<string, number>>;
   readonly hbmPBps: number | null;
   readonly hbmPB: number | null;
+  /** Of one chip: its TDP, its share of hosts, switches, fans and conversion, both together, and with the building. */
+  readonly chipW: {
+    readonly tdp: number | null;
+    readonly rest: number | null;
+    readonly allIn: number;
+    readonly building: number;
+  } | null;
+  /** Of a server (a sled on Trainium3) and of a system with all of its chips. */
+  readonly serverKW: number | null;
+  readonly systemKW: number | null;
   readonly itPowerMW: number | null;
   readonly buildingPowerMW: number | null;
   readonly pue: number | null;
@@ -83,8 +94,11 @@ export interface FleetPlan {
   readonly tokensPerMWh: number | null;
   readonly costPerMTokUsd: number | null;
   readonly throughputReason: string;
-  readonly serving: readonly (Omit<ServingPoint, 'tpot' | 'ttft'> & {
+  readonly serving: readonly (Pick<ServingPoint, 'groups' | 'batch' | 'tp' | 'dp' | 'ep'> & {
     readonly model: string;
+    /** Of one system, and of a chip. */
+    readonly tokensPerS: number;
+    readonly tokensPerSPerChip: number;
     readonly tpotNs: number;
     readonly ttftNs: number;
   })[];
@@ -92,14 +106,22 @@ export interface FleetPlan {
   readonly waterLPerHour: number | null;
   /** The scale-out network that joins all of them; null where there is none, or it does not hold as many. */
   readonly network: {
-    readonly tiers: number;
-    readonly switches: number;
+    /** Next to the chips first. */
+    readonly tiers: readonly {
+      readonly name: string;
+      readonly switches: number;
+      readonly ports: number;
+      readonly oversubscription: number;
+    }[];
+    /** Separate networks side by side; `switches` counts those of all. */
+    readonly planes: number;
     readonly bisectionTBps: number;
   } | null;
 }
 
-export interface MixResult extends Portfolio {
+export interface MixResult extends Pick<Portfolio, 'usdPerHour' | 'hhi'> {
   readonly name: 'cheapest' | 'same mix after the shocks' | 'cheapest after the shocks';
+  readonly mix: readonly { readonly name: string; readonly tokensPerS: number; readonly share: number }[];
 }
 
 export interface FleetPlanResult {
@@ -160,12 +182,13 @@ function partOf(target: FleetTarget, share: number): FleetTarget {
 }
 
 function planOf(system: SystemSpec, target: FleetTarget, share: number | null, options: FleetPlanOptions): FleetPlan {
-  const { pue, chipPower, cooling, usdPerChipHour, price: query = {} } = options;
+  const { pue, chipPower, allInPower, cooling, usdPerChipHour, price: query = {} } = options;
   const price = usdPerChipHour === undefined ? chipPrice(system, query) : givenPrice(usdPerChipHour);
   const { tokens, points, reason } = throughput(system, options);
   const fleet = sizeFleet(system, target, {
     ...(pue !== undefined && { pue }),
     ...(chipPower !== undefined && { chipPower }),
+    ...(allInPower !== undefined && { allInPower }),
     ...(cooling !== undefined && { cooling }),
     price,
     tokensPerSecondPerChip: tokens,
@@ -220,6 +243,7 @@ function describe(
     computeEFLOPS: Object.fromEntries(Object.entries(compute).map(([format, rate]) => [format, rate / 1e18])),
     hbmPBps: per(fleet.memoryBandwidth, 1e15),
     hbmPB: per(fleet.memoryCapacity, 1e15),
+    ...powerOf(system, power),
     itPowerMW: per(itPower, 1e6),
     buildingPowerMW: per(buildingPower, 1e6),
     pue: power?.pue ?? null,
@@ -236,10 +260,27 @@ function describe(
     costPerMTokUsd:
       usdPerHour === null || tokensPerSecond === null ? null : (usdPerHour / 3600 / tokensPerSecond) * 1e6,
     throughputReason,
-    serving: points.map(({ tpot, ttft, ...point }) => ({ ...point, tpotNs: tpot * 1e9, ttftNs: ttft * 1e9 })),
+    serving: points.map(({ tpot, ttft, tokensPerSecond: all, tokensPerSecondPerChip, ...point }) => ({
+      ...point,
+      tokensPerS: all,
+      tokensPerSPerChip: tokensPerSecondPerChip,
+      tpotNs: tpot * 1e9,
+      ttftNs: ttft * 1e9,
+    })),
     carbonKgPerHour: carbonKg,
     waterLPerHour: waterL,
     network: networkOf(system, chips),
+  };
+}
+
+function powerOf({ chips, layout }: SystemSpec, power: ChipPower | null) {
+  if (power === null) return { chipW: null, serverKW: null, systemKW: null };
+  const { tdp, system: allIn, building } = power;
+  const perServer = layout.chipsPerServer;
+  return {
+    chipW: { tdp, rest: tdp === null ? null : allIn - tdp, allIn, building },
+    serverKW: perServer === null ? null : (perServer * allIn) / 1e3,
+    systemKW: (chips * allIn) / 1e3,
   };
 }
 
@@ -258,8 +299,11 @@ function networkOf(system: SystemSpec, chips: number): FleetPlan['network'] {
   try {
     const scaleOut = buildClos(network, chips, bandwidth);
     return {
-      tiers: scaleOut.tiers.length,
-      switches: scaleOut.tiers.reduce((sum, { switches }) => sum + switches, 0),
+      tiers: scaleOut.tiers.map(({ switches }, i) => {
+        const { name, ports, oversubscription } = network.tiers[i]!;
+        return { name, switches, ports, oversubscription: i === scaleOut.tiers.length - 1 ? 1 : oversubscription };
+      }),
+      planes: network.planes,
       bisectionTBps: networkBisection(scaleOut) / 1e12,
     };
   } catch (error) {
@@ -309,12 +353,17 @@ function mixes(plans: readonly FleetPlan[], load: number, options: FleetPlanOpti
     });
   if (suppliers.length < 2) return null;
   const before = bestMix(suppliers, load, maxShare);
-  if (shocks.size === 0) return [{ name: 'cheapest', ...before }];
+  if (shocks.size === 0) return [mixResult('cheapest', before)];
   const after = shocked(suppliers, shocks);
   const kept = before.mix.reduce((sum, { throughput: amount }, i) => sum + amount * after[i]!.cost, 0);
   return [
-    { name: 'cheapest', ...before },
-    { name: 'same mix after the shocks', ...before, usdPerHour: kept },
-    { name: 'cheapest after the shocks', ...bestMix(after, load, maxShare) },
+    mixResult('cheapest', before),
+    mixResult('same mix after the shocks', { ...before, usdPerHour: kept }),
+    mixResult('cheapest after the shocks', bestMix(after, load, maxShare)),
   ];
+}
+
+function mixResult(name: MixResult['name'], { mix, usdPerHour, hhi }: Portfolio): MixResult {
+  const parts = mix.map(({ throughput: tokensPerS, ...part }) => ({ ...part, tokensPerS }));
+  return { name, mix: parts, usdPerHour, hhi };
 }

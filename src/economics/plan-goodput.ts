@@ -14,15 +14,15 @@ import type { ModelSpec } from '../models/spec.ts';
 import { expectFinite } from './expect.ts';
 import { bestInterval, elasticGoodput, goodput, sparesFor, stragglerFactor } from './goodput.ts';
 import { simulateGoodput } from './goodput-simulation.ts';
-import { componentMtbf, findReliability, jobMtbf, reliabilityProfiles } from './reliability.ts';
+import { componentMtbf, jobMtbf, type ReliabilityProfile, reliabilityProfiles } from './reliability.ts';
 import { detourSlowdown, reroutedGoodput } from './reroute.ts';
 
 const STATE_BYTES_PER_PARAMETER = 14;
 
 export interface GoodputPlanOptions {
   readonly chips: readonly number[];
-  /** Id of an observed failure profile. */
-  readonly reliability?: string;
+  /** Observed failures; those of the first shipped profile if left out. */
+  readonly reliability?: ReliabilityProfile;
   /** Time that a checkpoint stops the job, 60 s if left out; or from a model and a storage. */
   readonly write?: Seconds;
   readonly model?: ModelSpec;
@@ -72,7 +72,7 @@ export interface GoodputPlan {
 
 /** @throws RangeError for an option out of range, or a job that fails too often to be simulated */
 export function planGoodput(options: GoodputPlanOptions): GoodputPlan {
-  const profile = findReliability(options.reliability ?? reliabilityProfiles()[0]!.id);
+  const profile = options.reliability ?? reliabilityProfiles()[0]!;
   const bytes = options.model === undefined ? null : STATE_BYTES_PER_PARAMETER * parameterCounts(options.model).total;
   const storage = options.storage === undefined ? null : expectFinite('storage', options.storage, { above: 0 });
   const write = options.write ?? (bytes === null || storage === null ? 60 : bytes / storage);
@@ -111,7 +111,10 @@ export function planGoodput(options: GoodputPlanOptions): GoodputPlan {
   return {
     schemaVersion: 1,
     reliability: profile.name,
-    note: 'No failure rate of Trainium is public: the rates were observed on GPUs.',
+    note:
+      options.reliability === undefined || reliabilityProfiles().includes(options.reliability)
+        ? 'No failure rate of Trainium is public: the rates were observed on GPUs.'
+        : 'Failure rates as given.',
     checkpointBytes: bytes,
     detourSlowdown: detour,
     plans,

@@ -24,6 +24,8 @@ export interface PowerOptions {
   readonly pue?: number;
   /** TDP of a chip, in place of the data's: the rest of the system scales with it. */
   readonly chipPower?: Watts;
+  /** A chip with its share of hosts, switches, fans and conversion, in place of the data's. */
+  readonly allInPower?: Watts;
   /** How chips are cooled; as the system's data says, or else liquid. */
   readonly cooling?: 'air' | 'liquid';
   readonly site?: FacilitySpec;
@@ -52,20 +54,19 @@ export function chipPower(system: SystemSpec, options: PowerOptions = {}): ChipP
   const pue = expectFinite('pue', options.pue ?? site.pue, { min: 1 });
   const published = chip.power.tdp;
   const tdp = options.chipPower === undefined ? published : expectFinite('chip-power', options.chipPower, { above: 0 });
-  const allIn = system.power === null ? chip.power.allIn : system.power / system.chips;
-  const whole = allIn === null ? null : published === null ? allIn : (allIn * tdp!) / published;
+  const whole = options.allInPower === undefined ? scaledPower(system, tdp) : givenPower(options.allInPower, tdp);
   if (whole === null) {
     throw new ModelError(
       'UNSUPPORTED',
       system.id,
-      `expected a published power of the system or of a chip with its share of the system, got none (${system.powerSource})`,
+      `expected a published power of the system or of a chip with its share of the system, or --all-in-power, got none (${system.powerSource})`,
     );
   }
   const cooling = options.cooling ?? system.cooling ?? 'liquid';
   const limit = cooling === 'air' ? site.airLimit : Infinity;
   const speed = tdp === null ? 1 : throttledSpeed(tdp, limit);
   const saved = tdp === null ? 0 : Math.max(0, tdp - limit);
-  const given = options.chipPower === undefined ? '' : `scaled to ${options.chipPower} W a chip; `;
+  const scaled = options.chipPower === undefined ? '' : `scaled to ${options.chipPower} W a chip; `;
   return {
     tdp: tdp === null ? null : tdp - saved,
     system: whole - saved,
@@ -73,8 +74,22 @@ export function chipPower(system: SystemSpec, options: PowerOptions = {}): ChipP
     pue,
     cooling,
     speed,
-    source: `${given}${system.powerSource}`,
+    source:
+      options.allInPower === undefined
+        ? `${scaled}${system.powerSource}`
+        : `${options.allInPower} W a chip all-in, as given`,
   };
+}
+
+/** Share of the system's power of a chip: the rest of it scales with a TDP that differs from the published one. */
+function scaledPower({ power, chips, chip }: SystemSpec, tdp: Watts | null): Watts | null {
+  const allIn = power === null ? chip.power.allIn : power / chips;
+  const published = chip.power.tdp;
+  return allIn === null || published === null ? allIn : (allIn * tdp!) / published;
+}
+
+function givenPower(allIn: Watts, tdp: Watts | null): Watts {
+  return expectFinite('all-in-power', allIn, tdp === null ? { above: 0 } : { min: tdp });
 }
 
 /** Clock of a chip held at `limit`, relative to the clock at which it draws `demand`. */

@@ -53,6 +53,11 @@ export function reliabilityProfiles(): readonly ReliabilityProfile[] {
   return parsed;
 }
 
+/** A profile of the user's own: an entry like those of data/reliability.json. @throws ModelError that names the key */
+export function reliabilityFromJson(json: unknown, path: string): ReliabilityProfile {
+  return parseData(profileFile, json, path);
+}
+
 /** @throws RangeError with the nearest ids if there is no such profile */
 export function findReliability(id: string): ReliabilityProfile {
   return requireEntry(reliabilityProfiles(), 'reliability', id, 'trnsim plan --goodput 1');

@@ -1,5 +1,5 @@
 /** The text of a fleet: one column for each plan, every figure with its source below; the goodput table. */
-import { type CostRow, saving } from '../economics/costs.ts';
+import type { CostPlan, CostPlanRow } from '../economics/plan-costs.ts';
 import type { FleetPlan, FleetPlanResult } from '../economics/plan-fleet.ts';
 import type { GoodputPlan } from '../economics/plan-goodput.ts';
 import type { Ramp } from '../economics/ramp.ts';
@@ -12,6 +12,14 @@ function known(value: number | null, unit: string): string {
   return value === null ? 'unknown' : `${large(value)} ${unit}`.trim();
 }
 
+function watts(value: number | null): string {
+  return value === null ? 'unknown' : `${significant(value)} W`;
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}
+
 /** Whole numbers in full up to 10^15, so that a count of chips can be read; others by their digits. */
 function large(value: number): string {
   if (Number.isInteger(value) && Math.abs(value) < 1e15) return String(value).replace(/\B(?=(\d{3})+$)/g, ' ');
@@ -20,10 +28,25 @@ function large(value: number): string {
 
 const LINES: readonly Line[] = [
   ['chips', ({ chips }) => large(chips)],
-  ['systems', ({ systems, wholeSystems }) => `${large(wholeSystems)} whole (${significant(systems)})`],
+  [
+    'systems',
+    ({ system, systems, wholeSystems }) => {
+      const part = systems === wholeSystems ? '' : ' and a part of one';
+      return `${large(wholeSystems)} ${system.includes('ultraserver') ? 'UltraServers' : 'systems'}${part}`;
+    },
+  ],
   ['BF16', ({ computeEFLOPS }) => known(computeEFLOPS.bf16 ?? null, 'EFLOPS')],
   ['FP8', ({ computeEFLOPS }) => known(computeEFLOPS.fp8 ?? computeEFLOPS.mxfp8 ?? null, 'EFLOPS')],
   ['HBM', ({ hbmPBps, hbmPB }) => `${known(hbmPBps, 'PB/s')}, ${known(hbmPB, 'PB')}`],
+  [
+    'power of a chip',
+    ({ chipW }) =>
+      chipW === null
+        ? 'unknown'
+        : `${watts(chipW.tdp)}, ${watts(chipW.rest)} of hosts, switches and conversion, ${watts(chipW.building)} with the building`,
+  ],
+  ['power of a server, or sled', ({ serverKW }) => known(serverKW, 'kW')],
+  ['power of a system', ({ systemKW }) => known(systemKW, 'kW')],
   ['power of the machines', ({ itPowerMW }) => known(itPowerMW, 'MW')],
   [
     'power with the building',
@@ -68,7 +91,7 @@ const LINES: readonly Line[] = [
     ({ network }) =>
       network === null
         ? '-'
-        : `${network.tiers} tiers, ${large(network.switches)} switches, bisection ${significant(network.bisectionTBps)} TB/s`,
+        : `${network.tiers.length} tiers, ${large(sum(network.tiers.map((tier) => tier.switches)))} switches of ${network.tiers.map(({ ports, oversubscription }) => `${ports}${oversubscription === 1 ? '' : ` (${oversubscription}:1)`}`).join('/')} ports, bisection ${significant(network.bisectionTBps)} TB/s`,
   ],
 ];
 
@@ -88,7 +111,7 @@ export function fleetReport({ plans, total, mix }: FleetPlanResult): string {
     `${system}: price from ${priceReason}`,
     `${system}: tokens from ${throughputReason}`,
   ]);
-  const sum =
+  const together =
     total === null
       ? ''
       : `\ntogether: ${known(total.chips, 'chips')}, ${known(total.buildingPowerMW, 'MW')}, ${known(total.usdPerHour, '$/h')}, ${known(total.tokensPerS, 'tokens/s')}\n`;
@@ -96,7 +119,7 @@ export function fleetReport({ plans, total, mix }: FleetPlanResult): string {
     ({ name, mix: parts, usdPerHour, hhi }) =>
       `${name}: ${parts.map((part) => `${part.name} ${significant(100 * part.share)} %`).join(', ')}; ${significant(usdPerHour)} $/h, concentration (HHI) ${significant(hhi)}\n`,
   );
-  return `${table(rows, columns)}${sum}${mixed.length > 0 ? '\n' : ''}${mixed.join('')}\n${sources.join('\n')}\n`;
+  return `${table(rows, columns)}${together}${mixed.length > 0 ? '\n' : ''}${mixed.join('')}\n${sources.join('\n')}\n`;
 }
 
 /** Report of a goodput plan. */
@@ -126,31 +149,53 @@ export function goodputReport({ reliability, note, plans }: GoodputPlan): string
   return `${rows}\n${components}\nrates: ${reliability}. ${note}\n`;
 }
 
-/** Prices of all systems that have one, and what the first of them saves over each. */
-export function costsReport(rows: readonly CostRow[]): string {
-  const [reference] = rows;
-  const cost = (value: number | null) => (value === null ? '' : value.toFixed(3));
-  const saved = (metric: 'bf16' | 'fp8' | 'bandwidth') => (row: CostRow) => {
-    const own = reference?.[metric] ?? null;
-    const other = row[metric];
-    return own === null || other === null || row === reference ? '' : `${(100 * saving(own, other)).toFixed(0)} %`;
-  };
-  return table(rows, [
+/** Prices of all systems that have one, what the first of them saves over each, and what a chip without one may cost. */
+export function costsReport({ plans, reference, breakEvenChip, workload }: CostPlan): string {
+  const money = (value: number | null) => (value === null ? '' : value.toFixed(3));
+  // Adding 0 makes the negative zero of a small loss a zero.
+  const percent = (value: number | null) => (value === null ? '' : `${Math.round(value) + 0} %`);
+  const others = (text: (row: CostPlanRow) => string) => (row: CostPlanRow) =>
+    row.system === reference ? '' : text(row);
+  const tokens = (kind: 'served' | 'trained') => ({
+    title: `${kind} $/Mtok`,
+    value: (row: CostPlanRow) => money(row[kind]?.usdPerMTok ?? null) || '-',
+    align: 'right' as const,
+  });
+  const rows = table(plans, [
     { title: 'system', value: ({ system }) => system },
-    { title: '$/chip-h', value: ({ price }) => cost(price.usdPerChipHour), align: 'right' },
-    { title: '$/PF-h BF16', value: ({ bf16 }) => cost(bf16), align: 'right' },
-    { title: '$/PF-h FP8', value: ({ fp8 }) => cost(fp8), align: 'right' },
-    { title: '$/(TB/s)-h', value: ({ bandwidth }) => cost(bandwidth), align: 'right' },
-    { title: `${reference?.system} saves BF16`, value: saved('bf16'), align: 'right' },
-    { title: 'FP8', value: saved('fp8'), align: 'right' },
-    { title: 'TB/s', value: saved('bandwidth'), align: 'right' },
-    { title: 'price', value: ({ price }) => price.reason },
+    { title: '$/chip-h', value: ({ usdPerChipHour }) => money(usdPerChipHour), align: 'right' },
+    { title: '$/PF-h BF16', value: ({ usdPerBf16PflopHour }) => money(usdPerBf16PflopHour), align: 'right' },
+    { title: '$/PF-h FP8', value: ({ usdPerFp8PflopHour }) => money(usdPerFp8PflopHour), align: 'right' },
+    { title: '$/(TB/s)-h', value: ({ usdPerTBpsHour }) => money(usdPerTBpsHour), align: 'right' },
+    ...(workload === null ? [] : [tokens('served'), tokens('trained')]),
+    { title: `${reference} saves BF16`, value: others(({ savingPct }) => percent(savingPct.bf16)), align: 'right' },
+    { title: 'FP8', value: others(({ savingPct }) => percent(savingPct.fp8)), align: 'right' },
+    { title: 'TB/s', value: others(({ savingPct }) => percent(savingPct.bandwidth)), align: 'right' },
+    {
+      title: `${breakEvenChip} even at FP8`,
+      value: ({ breakEvenUsdPerChipHour }) => money(breakEvenUsdPerChipHour.fp8),
+      align: 'right',
+    },
+    {
+      title: 'TB/s',
+      value: ({ breakEvenUsdPerChipHour }) => money(breakEvenUsdPerChipHour.bandwidth),
+      align: 'right',
+    },
+    { title: 'price', value: ({ priceReason }) => priceReason },
   ]);
+  const unknown = plans.flatMap(({ system, served, trained }) =>
+    [served, trained].flatMap((cost) => (cost?.usdPerMTok === null ? [`${system}: ${cost.reason}\n`] : [])),
+  );
+  const even = `${breakEvenChip} even at: $ for a chip-hour of it at which it costs as much as that system\n`;
+  return `${rows}\n${workload === null ? '' : `${workload}\n`}${even}${unknown.join('')}`;
 }
 
 /** One line of a ramp: how long it takes. */
-export function rampReport({ systems, weeks, systemHours }: Ramp): string {
-  const end = weeks === null ? `never: ${large(systems.at(-1)!)} systems at most` : `in ${weeks} weeks`;
+export function rampReport({ systems, weeks, systemHours }: Ramp, system: string): string {
+  const end =
+    weeks === null
+      ? `never: ${large(systems.at(-1)!)} systems at most`
+      : `after ${weeks} ${weeks === 1 ? 'week' : 'weeks'}`;
   const quarters = systems.filter((_, week) => week % 13 === 0).map(large);
-  return `\nramp: the target is reached ${end}; ${significant(systemHours)} system-hours until then; by quarter: ${quarters.join(', ')}\n`;
+  return `\nramp of ${system}: the target is reached ${end}; ${significant(systemHours)} system-hours until then; by quarter: ${quarters.join(', ')}\n`;
 }

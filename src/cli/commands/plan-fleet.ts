@@ -1,30 +1,35 @@
 /** The part of `trnsim plan` that sizes fleets: by power, budget, load or chips; and what failures leave of a job. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import {
+  type CostPlanOptions,
   costsReport,
-  costTable,
   type FleetPlanOptions,
   type FleetTarget,
   findChip,
+  findReliability,
   fleetReport,
   formatsOf,
   goodputReport,
   PRICE_BASES,
   type PriceBasis,
   type PriceQuery,
+  parseJson,
   parseOperandFormat,
   parseSize,
+  planCosts,
   planFleet,
   planGoodput,
+  type ReliabilityProfile,
   ramp,
   rampReport,
+  reliabilityFromJson,
   type Shock,
   type SystemSpec,
   systems,
   toJson,
 } from '../../index.ts';
-import { defined } from '../arguments.ts';
-import { isPath } from '../files.ts';
+import { defined, given } from '../arguments.ts';
+import { isPath, readTextFile } from '../files.ts';
 import { loadModel, loadSystem } from '../machines.ts';
 
 export interface FleetFlags {
@@ -48,6 +53,7 @@ export interface FleetFlags {
   readonly tokensPerChip?: number;
   readonly pue?: number;
   readonly chipPower?: number;
+  readonly allInPower?: number;
   readonly cooling?: 'air' | 'liquid';
   readonly priceDate?: string;
   readonly priceBasis?: PriceBasis;
@@ -67,6 +73,14 @@ export interface FleetFlags {
   readonly storage?: string;
   readonly restart?: number;
   readonly interval?: number;
+  readonly repair?: number;
+  readonly replicas?: number;
+  readonly resize?: number;
+  readonly slowShare?: number;
+  readonly slowdown?: number;
+  readonly communication?: number;
+  readonly seed?: number;
+  readonly rampStart?: number;
   readonly json?: boolean;
 }
 
@@ -75,7 +89,7 @@ const PREFIXES: Readonly<Record<string, number>> = { '': 1, k: 1e3, K: 1e3, M: 1
 /** A number with an optional prefix and, where one is named, its unit: `2GW`, `1.5M`, `10B`, `1e6`. */
 function scaled(unit: string): (text: string) => number {
   const form = new RegExp(
-    `^(-?\\d{1,15}(?:\\.\\d{1,12})?(?:e\\d{1,2})?)\\s*([kKMGBT]?)${unit === '' ? '' : `(?:${unit})?`}$`,
+    `^(-?\\d{1,15}(?:\\.\\d{1,12})?(?:e[+-]?\\d{1,2})?)\\s*([kKMGBT]?)${unit === '' ? '' : `(?:${unit})?`}$`,
   );
   return (text) => {
     const match = form.exec(text.trim());
@@ -138,6 +152,7 @@ export function addFleetOptions(command: Command): Command {
   value('--tokens-per-chip <n>', "tokens/s of a chip, in place of a model's");
   value('--pue <ratio>', 'power of the building / power of the machines (default: AWS, 2025)');
   value('--chip-power <watts>', 'TDP of a chip, in place of the published one', scaled('W'));
+  value('--all-in-power <watts>', 'of a chip with its share of hosts, switches and conversion', scaled('W'));
   add(new Option('--cooling <how>', 'of the chips').choices(['air', 'liquid']));
   add(new Option('--price-date <date>', 'prices read until then: 2026-09 or 2026-09-19'));
   add(new Option('--price-basis <basis>', 'of the price').choices([...PRICE_BASES]));
@@ -158,14 +173,22 @@ export function addFleetOptions(command: Command): Command {
   );
   value('--max-share <part>', 'most of the load that one supplier may serve');
   value('--ramp-per-week <systems>', 'systems that come each week: how long the fleet takes');
+  value('--ramp-start <systems>', 'that are there already');
   value('--ramp-limit <systems>', 'most that the site takes');
   value('--ramp-growth <part>', 'how much more come each week');
-  add(new Option('--reliability <id>', 'observed failure rates: llama-3-405b, rsc-1, rsc-2'));
+  add(new Option('--reliability <id>', 'failure rates: llama-3-405b, rsc-1, rsc-2, or a JSON file like them'));
   value('--checkpoint <s>', 'time that a checkpoint stops the job (default: 60, or from --model and --storage)');
   add(new Option('--storage <bytes/s>', 'bandwidth of the checkpoint storage: 2TB'));
   value('--restart <s>', 'from a failure until work goes on (default: 600)');
   add(new Option('--reroute <system>', 'take detours round broken links of these systems'));
   value('--interval <s>', 'work between checkpoints (default: the best)');
+  value('--repair <s>', 'until a failed unit is back, for the spares (default: a day)');
+  value('--replicas <n>', 'of elastic data parallelism (default: 100)');
+  value('--resize <s>', 'that all replicas wait when one leaves or comes (default: 1)');
+  value('--slow-share <part>', 'of the chips that are stragglers (default: 0)');
+  value('--slowdown <factor>', 'of a straggler (default: 1)');
+  value('--communication <part>', 'of a step, that detours slow (default: 0.25)');
+  value('--seed <n>', 'of the Monte Carlo (default: 1)');
   return command;
 }
 
@@ -242,6 +265,7 @@ function fleetOptions(flags: FleetFlags): FleetPlanOptions {
       tokensPerSecondPerChip: flags.tokensPerChip,
       pue: flags.pue,
       chipPower: flags.chipPower,
+      allInPower: flags.allInPower,
       cooling: flags.cooling,
       usdPerChipHour: flags.chipPrice,
       carbonIntensity: flags.carbonIntensity,
@@ -254,25 +278,55 @@ function fleetOptions(flags: FleetFlags): FleetPlanOptions {
   };
 }
 
+function reliabilityOf(id: string): ReliabilityProfile {
+  return isPath(id) ? reliabilityFromJson(parseJson(readTextFile(id), id), id) : findReliability(id);
+}
+
+/** Flags of the names of their options. */
+const GOODPUT_FLAGS = [
+  'restart',
+  'interval',
+  'repair',
+  'replicas',
+  'resize',
+  'slowShare',
+  'slowdown',
+  'communication',
+  'seed',
+] as const;
+
+/** Chips and sequences of the training step whose tokens `--costs --model` prices: the same job on every system. */
+const TRAINED = { chips: 64, seq: 4096, globalBatch: 256 } as const;
+
+function costOptions(flags: FleetFlags): CostPlanOptions {
+  const { workload, price } = fleetOptions({ ...flags, chips: 1 });
+  const ids = [...list(flags.system), ...(flags.chip ?? [])];
+  const [model] = workload!.models;
+  return {
+    breakEven: findChip('trn3'),
+    ...defined({ price, systems: ids.length === 0 ? undefined : ids.map(systemOf) }),
+    ...(model !== undefined && { serving: workload!, training: { ...TRAINED, model, formats: workload!.formats } }),
+  };
+}
+
 /** Prints the fleet, or the goodput, that the flags ask for. */
 export function runFleetPlan(flags: FleetFlags): void {
   const { json = false, goodput, costs = false, rampPerWeek, rampGrowth, rampLimit } = flags;
   if (costs) {
-    const rows = costTable('trn2.48xlarge', priceQuery(flags));
-    process.stdout.write(json ? toJson({ schemaVersion: 1, plans: rows }) : costsReport(rows));
+    const result = planCosts(costOptions(flags));
+    process.stdout.write(json ? toJson(result) : costsReport(result));
     return;
   }
   if (goodput !== undefined) {
     const { storage } = flags;
     const result = planGoodput({
       chips: goodput,
+      ...given(flags, GOODPUT_FLAGS),
       ...defined({
-        reliability: flags.reliability,
+        reliability: flags.reliability === undefined ? undefined : reliabilityOf(flags.reliability),
         write: flags.checkpoint,
         model: modelsOf(flags)[0],
         storage: storage === undefined ? undefined : parseSize('storage', storage.replace(/\/s$/, '')),
-        restart: flags.restart,
-        interval: flags.interval,
         reroute: flags.reroute === undefined ? undefined : systemOf(flags.reroute),
       }),
     });
@@ -288,8 +342,10 @@ export function runFleetPlan(flags: FleetFlags): void {
           perWeek: rampPerWeek,
           growth: rampGrowth ?? 0,
           target: Math.max(1, fleet.wholeSystems),
-          ...defined({ limit: rampLimit }),
+          ...defined({ limit: rampLimit, start: flags.rampStart }),
         });
   const answer = arrival === null ? result : { ...result, ramp: arrival };
-  process.stdout.write(json ? toJson(answer) : `${fleetReport(result)}${arrival === null ? '' : rampReport(arrival)}`);
+  process.stdout.write(
+    json ? toJson(answer) : `${fleetReport(result)}${arrival === null ? '' : rampReport(arrival, fleet.system)}`,
+  );
 }
