@@ -38,6 +38,20 @@ describe('matmul', () => {
     for (const core of [v2, v4]) expectClose(matmulProgram(core, { m, k, n, dtype: 'bf16' }), 'c', product(m, k, n));
   });
 
+  test('blocks and their partial sums fit in SBUF, whatever the format and the sizes', () => {
+    for (const core of CORES) {
+      for (const dtype of ['f32', 'bf16', 'f8e4m3'] as const) {
+        for (const m of [1, 4096, 30_000]) {
+          for (const k of [128, 1025, 28_672]) {
+            for (const n of [64, 1024, 9000]) {
+              expect(() => matmulProgram(core, { m, k, n, dtype, outDtype: 'bf16' })).not.toThrow();
+            }
+          }
+        }
+      }
+    }
+  });
+
   test('operands as a framework stores them are transposed first', () => {
     for (const core of [v2, v3]) {
       const options = { m: 600, k: 200, n: 100, dtype: 'bf16', layout: 'row-major' } as const;

@@ -37,11 +37,13 @@ function matmulBlocks(
 ): MatmulBlocks {
   const blockK = Math.min(BLOCK_K, k);
   const blockN = Math.min(BLOCK_N, n);
-  const blockM = Math.min(LHS_ROW_BYTES / bytes, groupsOf(m) * P);
-  const operands = 2 * groupsOf(blockK) * (blockM + blockN) * bytes;
-  const left = sbufBudget(core) - operands - 2 * blockN * outBytes;
-  const held = Math.max(1, Math.floor(left / (blockN * 4 * groupsOf(blockM)))) * blockM;
-  return { blockM, blockN, blockK, heldRows: k > blockK ? Math.min(m, held) : m };
+  const operands = (rows: number): number => 2 * groupsOf(blockK) * (rows + blockN) * bytes + 2 * blockN * outBytes;
+  const sums = (rows: number): number => (k > blockK ? groupsOf(rows) * blockN * 4 : 0);
+  let blockM = Math.min(LHS_ROW_BYTES / bytes, groupsOf(m) * P);
+  // Rows of 4 KiB are many rows of narrow formats: their partial sums have to fit as well.
+  while (blockM > P && operands(blockM) + sums(blockM) > sbufBudget(core)) blockM = groupsOf(blockM / 2) * P;
+  const held = Math.floor((sbufBudget(core) - operands(blockM)) / (sums(P) || 1)) * P;
+  return { blockM, blockN, blockK, heldRows: k > blockK ? Math.min(m, held - (held % blockM)) : m };
 }
 
 export function writeBlockedMatmul(nc: ProgramBuilder, { aT, b, c }: MatmulOperands): void {
