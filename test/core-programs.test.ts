@@ -154,19 +154,21 @@ describe('along rows', () => {
       [3000, 64],
       [300, 128],
       [5, 30],
+      [7, 300],
     ] as const) {
       for (const dtype of ['f32', 'bf16'] as const) {
-        expectClose(ropeProgram(v3, { rows, cols, dtype }), 'y', ({ x, cos, sin }) =>
-          byRow(rows, cols, (row, i) => {
+        for (const core of [v2, v3]) {
+          expectClose(ropeProgram(core, { rows, cols, dtype }), 'y', ({ x, cos, sin }) => {
             const half = cols / 2;
-            return row.map((value, j) => {
-              const t = i * half + (j % half);
+            return x!.map((value, at) => {
+              const [j, row] = [Math.floor(at / rows), at % rows];
+              const t = (j % half) * rows + row;
               return j < half
-                ? value * cos![t]! - row[j + half]! * sin![t]!
-                : value * cos![t]! + row[j - half]! * sin![t]!;
+                ? value * cos![t]! - x![at + half * rows]! * sin![t]!
+                : value * cos![t]! + x![at - half * rows]! * sin![t]!;
             });
-          })(x!),
-        );
+          });
+        }
       }
     }
   });

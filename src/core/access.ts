@@ -48,6 +48,15 @@ export class Index {
     );
   }
 
+  /** Divided by what divides its constant and its factors. */
+  over(divisor: number): Index {
+    const divide = (value: number) => expectInteger(`index / ${divisor}`, value / divisor, Number.MIN_SAFE_INTEGER);
+    return new Index(
+      divide(this.constant),
+      this.terms.map(({ loop, factor }) => ({ loop, factor: divide(factor) })),
+    );
+  }
+
   /** The smallest value over all iterations. */
   get min(): number {
     return this.terms.reduce((sum, { loop, factor }) => sum + Math.min(0, factor * (loop.count - 1)), this.constant);

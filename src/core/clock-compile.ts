@@ -5,7 +5,17 @@
  */
 import type { Bytes, Picoseconds } from '../base/units.ts';
 import { type Index, TileView, type View } from './access.ts';
-import { DMA_FREE, DMA_PART, ENGINE_FREE, FIRST_QUEUE, LOAD_FREE, RAMP_START, TENSOR_STOPPED } from './clock-state.ts';
+import {
+  DMA_FREE,
+  DMA_PART,
+  ENGINE_FREE,
+  FIRST_QUEUE,
+  LOAD_FREE,
+  RAMP_START,
+  SBUF_PORT,
+  SHARED_WIDTH,
+  TENSOR_STOPPED,
+} from './clock-state.ts';
 import { ENGINES, type Instruction } from './instructions.ts';
 import type { Program, ProgramNode } from './program.ts';
 import { type DmaRates, type InstructionTiming, instructionTiming } from './timing.ts';
@@ -42,6 +52,8 @@ export interface CompiledInstruction {
   readonly hbmRead: Bytes;
   readonly hbmWritten: Bytes;
   readonly macs: number;
+  /** Whether it may have to wait for the port to SBUF that VectorE and GpSimdE share. */
+  readonly takesPort: boolean;
   /** First element within its tile of the stationary operand. */
   readonly stationaryOffset: Linear | null;
   readonly reads: readonly Access[];
@@ -79,7 +91,14 @@ export function compileProgram(
   dma: DmaRates,
   resident: ReadonlySet<string> = new Set(),
 ): CompiledProgram {
-  const queues = queueNames(program.body);
+  const instructions = instructionsOf(program.body);
+  const queues = [
+    ...new Set(
+      instructions.flatMap((node) =>
+        node.op === 'dma_copy' || node.op === 'dma_transpose' ? [node.attributes.queue] : [],
+      ),
+    ),
+  ];
   const firstTile = FIRST_QUEUE + queues.length;
   const tileBase: number[] = [];
   let elements = firstTile;
@@ -102,10 +121,16 @@ export function compileProgram(
   };
   const accesses = (views: readonly View[]) => views.map(access).filter((a) => a !== null);
   const latencies = new Float64Array(ENGINES.length);
+  const timings = new Map<Instruction, InstructionTiming>();
+  for (const node of instructions) {
+    const isResident = [...node.in, ...node.out].some((view) => view.kind === 'hbm' && resident.has(view.tensor.name));
+    timings.set(node, isResident ? NO_TIME : instructionTiming(program.core, node, dma));
+  }
+  // A port that one engine alone uses is free whenever that engine is.
+  const portUsers = new Set(instructions.filter((node) => timings.get(node)!.takesPort).map((node) => node.engine));
   const compile = (node: ProgramNode): CompiledNode => {
     if (node.op === 'loop') return compileLoop(node.loop, node.body.map(compile));
-    const isResident = [...node.in, ...node.out].some((view) => view.kind === 'hbm' && resident.has(view.tensor.name));
-    const timing = isResident ? NO_TIME : instructionTiming(program.core, node, dma);
+    const timing = timings.get(node)!;
     const engine = ENGINES.indexOf(node.engine);
     latencies[engine] = Math.max(latencies[engine]!, timing.latency);
     const isDma = node.op === 'dma_copy' || node.op === 'dma_transpose';
@@ -123,6 +148,7 @@ export function compileProgram(
       hbmRead: timing.hbmRead,
       hbmWritten: timing.hbmWritten,
       macs: timing.macs,
+      takesPort: timing.takesPort && portUsers.size > 1,
       stationaryOffset: stationary === undefined ? null : linear(stationary.offset),
       reads: accesses(node.in),
       writes: accesses(node.out),
@@ -140,6 +166,7 @@ const NO_TIME: InstructionTiming = {
   hbmRead: 0,
   hbmWritten: 0,
   macs: 0,
+  takesPort: false,
 };
 const NOTHING: Linear = { constant: 0, loops: new Int32Array(), factors: new Int32Array() };
 
@@ -152,14 +179,8 @@ function linear({ constant, terms }: Index): Linear {
   };
 }
 
-function queueNames(body: readonly ProgramNode[], names: string[] = []): string[] {
-  for (const node of body) {
-    if (node.op === 'loop') queueNames(node.body, names);
-    else if (node.op === 'dma_copy' || node.op === 'dma_transpose') {
-      if (!names.includes(node.attributes.queue)) names.push(node.attributes.queue);
-    }
-  }
-  return names;
+function instructionsOf(body: readonly ProgramNode[]): Instruction[] {
+  return body.flatMap((node) => (node.op === 'loop' ? instructionsOf(node.body) : [node]));
 }
 
 function compileLoop({ id, count }: { id: number; count: number }, body: readonly CompiledNode[]): CompiledLoop {
@@ -168,7 +189,8 @@ function compileLoop({ id, count }: { id: number; count: number }, body: readonl
   let period = 1;
   visit(body, (node) => {
     pace.add(node.free);
-    if (node.engine === DMA_PART) for (let e = DMA_FREE; e < FIRST_QUEUE; e++) touched.add(e);
+    const shared = node.engine === DMA_PART ? DMA_FREE : node.takesPort ? SBUF_PORT : null;
+    if (shared !== null) for (let e = shared; e < shared + SHARED_WIDTH; e++) touched.add(e);
     if (node.engine === 0) for (const e of [LOAD_FREE, RAMP_START, TENSOR_STOPPED]) touched.add(e);
     for (const { base, slots, slot } of [...node.reads, ...node.writes]) {
       // A slot that depends on any loop may be any slot: more is compared than need be, never less.

@@ -5,8 +5,9 @@
  * Beside each time stands what it is made of: picoseconds that the critical path up to it spent in each engine, in transfers
  * and in waiting. Its parts add up to the time.
  *
- * DMA engines serve whatever is ready, so a transfer that waits for its operands does not hold up later ones: the idle
- * stretches before the last transfer are kept, a few of them, and filled by what is ready earlier.
+ * What several engines or queues share - the DMA engines, a port to on-chip memory - serves whatever is ready, so that work
+ * which waits for its operands does not hold up what stands later in the program: the idle stretches before the last work
+ * are kept, a few of them, and filled by what is ready earlier.
  */
 import type { Picoseconds } from '../base/units.ts';
 
@@ -28,10 +29,12 @@ export const LOAD_FREE = 5;
 export const RAMP_START = 6;
 /** When TensorE stopped last. */
 export const TENSOR_STOPPED = 7;
-export const DMA_FREE = 8;
-const FIRST_GAP = 9;
 const GAPS = 6;
-export const FIRST_QUEUE: number = FIRST_GAP + 2 * GAPS;
+/** Elements of something shared: when it is free, and from when to when it stood idle before. */
+export const SHARED_WIDTH: number = 1 + 2 * GAPS;
+export const DMA_FREE = 8;
+export const SBUF_PORT: number = DMA_FREE + SHARED_WIDTH;
+export const FIRST_QUEUE: number = SBUF_PORT + SHARED_WIDTH;
 
 export class ClockState {
   readonly times: Float64Array;
@@ -67,15 +70,14 @@ export class ClockState {
   }
 
   /**
-   * Serves `service` of DMA time from `ready` on, in idle stretches first; answers when it is done.
+   * Serves `service` of the time of what is shared from `ready` on, in idle stretches first; answers when it is done.
    * Idle time before `ready` is kept for others.
    */
-  serveDma(ready: Picoseconds, service: Picoseconds): Picoseconds {
+  serve(shared: number, ready: Picoseconds, service: Picoseconds): Picoseconds {
     const { times } = this;
     let left = service;
     let end = ready;
-    for (let g = 0; g < GAPS && left > 0; g++) {
-      const at = FIRST_GAP + 2 * g;
+    for (let at = shared + 1; at < shared + SHARED_WIDTH && left > 0; at += 2) {
       const [from, to] = [times[at]!, times[at + 1]!];
       const begin = Math.max(from, ready);
       if (begin >= to) continue;
@@ -87,18 +89,20 @@ export class ClockState {
       else times[at + 1] = begin;
     }
     if (left > 0) {
-      const begin = Math.max(times[DMA_FREE]!, ready);
-      if (begin > times[DMA_FREE]!) this.#keepGap(times[DMA_FREE]!, begin);
+      const free = times[shared]!;
+      const begin = Math.max(free, ready);
+      if (begin > free) this.#keepGap(shared, free, begin);
       end = begin + left;
-      times[DMA_FREE] = end;
+      times[shared] = end;
     }
     return end;
   }
 
   /** Remembers an idle stretch; the earliest is forgotten. */
-  #keepGap(from: Picoseconds, to: Picoseconds): void {
-    this.times.copyWithin(FIRST_GAP, FIRST_GAP + 2, FIRST_GAP + 2 * GAPS);
-    this.times[FIRST_GAP + 2 * GAPS - 2] = from;
-    this.times[FIRST_GAP + 2 * GAPS - 1] = to;
+  #keepGap(shared: number, from: Picoseconds, to: Picoseconds): void {
+    const end = shared + SHARED_WIDTH;
+    this.times.copyWithin(shared + 1, shared + 3, end);
+    this.times[end - 2] = from;
+    this.times[end - 1] = to;
   }
 }

@@ -6,7 +6,7 @@
  *               nc_transpose max(P, min(64, N)); FP32 takes 4 passes on v2, 2 later
  *     ScalarE   max(64, N), twice the rate for 16 bits and less on v4; + 64 with a reduction
  *     VectorE   table below: N / elements per cycle and partition
- *     GpSimdE   max(64, N); iota and affine_select 150 + N
+ *     GpSimdE   max(64, N); tensor_tensor as VectorE without its performance modes; iota and affine_select 150 + N
  *     DMA       one descriptor for each contiguous run, dealt to the 16 engines; each takes its queue for
  *               max(least time, bytes / engine rate), and its engine for max(64, bytes) / engine rate
  *
@@ -20,7 +20,8 @@ import type { CoreSpec } from '../hardware/spec.ts';
 import { DTYPES } from '../kernels/dtype.ts';
 import type { Pattern, TileView, View } from './access.ts';
 import { PACKING } from './constraints.ts';
-import type { Instruction } from './instructions.ts';
+import type { Instruction, InstructionOf } from './instructions.ts';
+import { takesSbufPort } from './ports.ts';
 
 const REDUCE_OVERHEAD = 64;
 const GPSIMD_OVERHEAD = 150;
@@ -47,6 +48,8 @@ export interface InstructionTiming {
   readonly hbmWritten: number;
   /** Multiplications of TensorE, for its utilisation. */
   readonly macs: number;
+  /** Whether it takes the port to SBUF that VectorE and GpSimdE share. */
+  readonly takesPort: boolean;
 }
 
 /** Rates of a core's DMA engines, set by whoever shares the HBM. */
@@ -64,14 +67,16 @@ export function instructionTiming(core: CoreSpec, instruction: Instruction, dma:
   const picoseconds = (cycles: number) => toPicoseconds(cycles / clock);
   const isMatmul = instruction.op === 'nc_matmul';
   const isLoad = instruction.op === 'load_stationary';
+  const cycles = isLoad ? 0 : Math.ceil(engineCycles(core, instruction));
   return {
-    occupancy: isLoad ? 0 : picoseconds(Math.ceil(engineCycles(core, instruction))),
+    occupancy: picoseconds(cycles),
     service: 0,
     latency: picoseconds(core.staticOverhead ?? 0),
     load: isMatmul || isLoad ? picoseconds(loadCycles(core, instruction)) : 0,
     hbmRead: 0,
     hbmWritten: 0,
     macs: isMatmul ? matmulMacs(instruction) : 0,
+    takesPort: takesSbufPort(core, instruction, cycles < dataLength(instruction)),
   };
 }
 
@@ -98,10 +103,14 @@ function matmulMacs(instruction: Instruction): number {
   return (stationary.partitions * stationary.length * moving.length) / PACKING[mode];
 }
 
+/** N: elements of each partition that pass through the engine. */
+function dataLength({ in: [x], out: [out] }: Instruction): number {
+  return (x ?? out)!.length;
+}
+
 function engineCycles(core: CoreSpec, instruction: Instruction): number {
   const [x] = instruction.in;
-  const [out] = instruction.out;
-  const n = (x ?? out)!.length;
+  const n = dataLength(instruction);
   const least = core.issueInterval ?? 0;
   switch (instruction.op) {
     case 'nc_matmul': {
@@ -120,7 +129,9 @@ function engineCycles(core: CoreSpec, instruction: Instruction): number {
       return GPSIMD_OVERHEAD + n;
     default: {
       if (instruction.engine === 'ScalarE') return Math.max(least, n / scalarRate(core, instruction));
-      if (instruction.engine === 'GpSimdE') return Math.max(least, n);
+      if (instruction.engine === 'GpSimdE') {
+        return Math.max(least, n * (instruction.op === 'tensor_tensor' ? tensorTensorCycles(instruction) : 1));
+      }
       return Math.max(least, n * vectorCyclesPerElement(core, instruction));
     }
   }
@@ -154,10 +165,8 @@ function vectorCyclesPerElement(core: CoreSpec, instruction: Instruction): numbe
       return 1 / Math.max(1, atFullWidth ? width : width / 2);
     }
     case 'tensor_tensor': {
-      const [a, b] = instruction.in as readonly [View, View];
-      const simple = ['add', 'subtract', 'multiply', 'max', 'min'].includes(instruction.attributes.alu);
-      if (narrow && data.every(inSbuf) && simple) return core.version >= 3 ? 1 / 2 : 1;
-      return inSbuf(a) !== inSbuf(b) ? 1 : 2;
+      const cycles = tensorTensorCycles(instruction);
+      return core.version >= 3 && narrow && data.every(inSbuf) && cycles === 1 ? 1 / 2 : cycles;
     }
     case 'tensor_reduce':
       return narrow ? 1 / 2 : 1;
@@ -176,6 +185,14 @@ function vectorCyclesPerElement(core: CoreSpec, instruction: Instruction): numbe
     default:
       return 1;
   }
+}
+
+/** One operand from each memory, or simple arithmetic on 16 bits, pass at an element a cycle; two others take turns at the port. */
+function tensorTensorCycles(instruction: InstructionOf<'tensor_tensor'>): number {
+  const [a, b] = instruction.in as readonly [View, View];
+  if (inSbuf(a) !== inSbuf(b)) return 1;
+  const isSimple = ['add', 'subtract', 'multiply', 'max', 'min'].includes(instruction.attributes.alu);
+  return isSimple && [a, b, ...instruction.out].every((view) => isNarrow(view) && inSbuf(view)) ? 1 : 2;
 }
 
 /** Elements of the longest run that is contiguous, and how many such runs a partition has. */
@@ -213,6 +230,7 @@ function dmaTiming(core: CoreSpec, instruction: Instruction, dma: DmaRates): Ins
     hbmRead: x.kind === 'hbm' ? bytesOf(x) : 0,
     hbmWritten: out.kind === 'hbm' ? bytesOf(out) : 0,
     macs: 0,
+    takesPort: false,
   };
 }
 

@@ -13,7 +13,18 @@ import type { Index, TileView } from '../access.ts';
 import { type Program, type ProgramBuilder, tileProgram } from '../program.ts';
 import { writeMatmul } from './matmul.ts';
 import { PANEL_ROWS, panelFits, panelRows, streamMatmul } from './matmul-panel.ts';
-import { bytesOf, groupsOf, loadPanel, type Matrix, matrixOf, P, panelTile, part, sbufBudget } from './matrix.ts';
+import {
+  bytesOf,
+  groupsOf,
+  interleaved,
+  loadPanel,
+  type Matrix,
+  matrixOf,
+  P,
+  panelTile,
+  part,
+  sbufBudget,
+} from './matrix.ts';
 
 export interface GatedMlpOptions {
   readonly rows: number;
@@ -30,9 +41,9 @@ export function gatedMlpProgram(
   { rows, hidden, ffn, dtype, weightDtype = dtype }: GatedMlpOptions,
 ): Program {
   return tileProgram('gated-mlp', core, (nc) => {
-    const xT = matrixOf(nc.input('xT', dtype, [hidden, rows]));
-    const gate = matrixOf(nc.input('gate', weightDtype, [hidden, ffn]));
-    const up = matrixOf(nc.input('up', weightDtype, [hidden, ffn]));
+    const xT = interleaved(matrixOf(nc.input('xT', dtype, [hidden, rows])));
+    const gate = interleaved(matrixOf(nc.input('gate', weightDtype, [hidden, ffn])));
+    const up = interleaved(matrixOf(nc.input('up', weightDtype, [hidden, ffn])));
     const down = matrixOf(nc.input('down', weightDtype, [ffn, hidden]));
     const y = matrixOf(nc.output('y', dtype, [rows, hidden]));
     const isShort = rows <= PANEL_ROWS && panelFits(core, hidden + 2 * ffn, rows, dtype);

@@ -17,6 +17,7 @@ import {
   broadcastRow,
   evacuate,
   groupsOf,
+  interleaved,
   loadPanel,
   type Matrix,
   MOVING,
@@ -112,8 +113,8 @@ function heldRows(core: CoreSpec, m: number, k: number, n: number, dtype: Matmul
 /** Inputs `a` [k, m] (transposed), `b`, `residual` [m, n], `gamma` [1, n], output `c` [m, n]. */
 export function matmulNormProgram(core: CoreSpec, { m, k, n, dtype, outDtype = dtype }: MatmulShape): Program {
   return tileProgram('matmul-add-rmsnorm', core, (nc) => {
-    const aT = matrixOf(nc.input('a', dtype, [k, m]));
-    const b = matrixOf(nc.input('b', dtype, [k, n]));
+    const aT = interleaved(matrixOf(nc.input('a', dtype, [k, m])));
+    const b = interleaved(matrixOf(nc.input('b', dtype, [k, n])));
     const residual = matrixOf(nc.input('residual', dtype, [m, n]));
     const gamma = matrixOf(nc.input('gamma', dtype, [1, n]));
     const c = matrixOf(nc.output('c', outDtype, [m, n]));
@@ -165,7 +166,7 @@ export function matmulSoftmaxProgram(
     const scalars = nc.sbuf('scalars', 'f32', P, 4, { slots: 2 });
     nc.loop(batch, (i) => {
       nc.scope(() => {
-        overPanels(nc, matrixOf(a, i), rows, groupsOf(k), (panel, m0, ml) => {
+        overPanels(nc, interleaved(matrixOf(a, i)), rows, groupsOf(k), (panel, m0, ml) => {
           const finish = (sum: TileView, row: number, height: number, column: Index, columns: number, turn: number) =>
             evacuate(
               nc,
@@ -176,7 +177,7 @@ export function matmulSoftmaxProgram(
               sum,
               turn,
             );
-          streamMatmul(nc, { panel, width: rows, rows: ml, b: [matrixOf(b, i)], finish });
+          streamMatmul(nc, { panel, width: rows, rows: ml, b: [interleaved(matrixOf(b, i))], finish });
           nc.tiles(ml, P, (row, height, t) => {
             const [sum, out] = [held.slot(t).rows(0, height), result.rows(0, height)];
             const [max, negated, total, inverse] = [0, 1, 2, 3].map((j) =>
@@ -201,9 +202,9 @@ export function loraProgram(
   { m, k, n, rank, dtype, outDtype = dtype }: MatmulShape & { readonly rank: number },
 ): Program {
   return tileProgram('matmul-lora', core, (nc) => {
-    const aT = matrixOf(nc.input('a', dtype, [k, m]));
-    const w = matrixOf(nc.input('w', dtype, [k, n]));
-    const p = matrixOf(nc.input('p', dtype, [k, rank]));
+    const aT = interleaved(matrixOf(nc.input('a', dtype, [k, m])));
+    const w = interleaved(matrixOf(nc.input('w', dtype, [k, n])));
+    const p = interleaved(matrixOf(nc.input('p', dtype, [k, rank])));
     const q = matrixOf(nc.input('q', dtype, [rank, n]));
     const c = matrixOf(nc.output('c', outDtype, [m, n]));
     const rows = panelRows(core, k + rank, m, dtype, 2);

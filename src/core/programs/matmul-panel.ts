@@ -54,8 +54,8 @@ export interface StreamedMatmul {
   readonly finish?: (sum: TileView, row: number, rows: number, column: Index, columns: number, turn: number) => void;
 }
 
-/** Columns of B that pass at once: as many as PSUM has room for, for all row tiles. */
-function streamColumns(rows: number, columns: number, bytes: number): number {
+/** Columns of B, of `bytes` each, that pass at once: as many as PSUM has room for, for all row tiles. */
+export function streamColumns(rows: number, columns: number, bytes: number): number {
   const tiles = groupsOf(rows);
   return Math.min(
     Math.max(MOVING, STREAM_BYTES / bytes),

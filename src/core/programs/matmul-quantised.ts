@@ -6,7 +6,7 @@
  *          BF16 activations are quantised on the way in (quantize_mx), weights come quantised
  *
  * Packed operands keep the 2 or 4 rows of a partition innermost: a matrix [K, M] is stored [K / packing, M packing], its scales
- * [K / 32, M], as the SDK's x4 formats are. Panels of up to 512 rows of A stay in SBUF, B streams.
+ * [K / 32, M], as the SDK's x4 formats are. Panels of up to 512 rows of A stay in SBUF, B streams in rows as wide as PSUM allows.
  * see: Neuron SDK, nki.isa nc_matmul and nc_matmul_mx; nki/guides/architecture/trainium3_arch.
  */
 import type { CoreSpec } from '../../hardware/spec.ts';
@@ -14,7 +14,19 @@ import type { DType } from '../../kernels/dtype.ts';
 import type { Index, TileView } from '../access.ts';
 import { MX_PARTITIONS, PACKING } from '../constraints.ts';
 import { type Program, tileProgram } from '../program.ts';
-import { evacuate, groupsOf, type Matrix, MOVING, matrixOf, P, part, sbufBudget } from './matrix.ts';
+import { streamColumns } from './matmul-panel.ts';
+import {
+  evacuate,
+  groupsOf,
+  interleaved,
+  loadPanel,
+  type Matrix,
+  MOVING,
+  matrixOf,
+  P,
+  part,
+  sbufBudget,
+} from './matrix.ts';
 
 export interface QuantisedMatmulOptions {
   readonly m: number;
@@ -58,59 +70,76 @@ export function quantisedMatmulProgram(core: CoreSpec, options: QuantisedMatmulO
     const panels = nc.sbuf('a', dtype, P, groups * rows * packing);
     const panelScales = isMx ? nc.sbuf('scales of a', 'e8m0', scaleRows, groups * rows) : null;
     const raw = isQuantised ? nc.sbuf('raw a', 'bf16', P, rows * packing, { slots: 2 }) : null;
-    const streamed = nc.sbuf('b', dtype, P, MOVING * packing, { slots: 8 });
-    const streamedScales = isMx ? nc.sbuf('scales of b', 'e8m0', scaleRows, MOVING, { slots: 8 }) : null;
     const tiles = groupsOf(rows);
-    const out = nc.sbuf('c', outDtype, P, MOVING, { slots: 2 * tiles });
-    const psum = nc.psum('psum', P, MOVING, { slots: 2 * tiles });
+    const wide = streamColumns(rows, n, packing);
+    const strips = wide / MOVING;
+    const streamed = nc.sbuf('b', dtype, P, wide * packing, { slots: 4 });
+    const streamedScales = isMx ? nc.sbuf('scales of b', 'e8m0', scaleRows, wide, { slots: 4 }) : null;
+    const out = nc.sbuf('c', outDtype, P, wide, { slots: 2 * tiles });
+    const psum = nc.psum('psum', P, MOVING, { slots: tiles * strips });
     const scalesOf = (partitions: number) => Math.ceil(partitions / MX_PARTITIONS);
 
-    nc.tiles(m, rows, (m0, ml) => {
+    /** The panel of A, as one DMA where nothing has to be done to its parts. Blocks with a scale must stay together. */
+    const loadRows = (m0: Index, ml: number) => {
+      if (!raw) {
+        const source = isMx ? a : interleaved(a);
+        loadPanel(nc, panels, rows * packing, source, [0, packed], [m0.times(packing), ml * packing]);
+      }
       nc.tiles(packed, P, (k0, kl, g) => {
-        const tile = panels.rows(0, kl).columns(g.times(rows * packing), ml * packing);
-        const source = part(a, [k0, kl], [m0.times(packing), ml * packing]);
         const scales = panelScales?.rows(0, scalesOf(kl)).columns(g.times(rows), ml);
         if (raw && scales) {
-          const wide = raw
+          const tile = panels.rows(0, kl).columns(g.times(rows * packing), ml * packing);
+          const source = raw
             .slot(g)
             .rows(0, kl)
             .columns(0, ml * packing);
-          nc.dmaCopy(wide, source);
-          nc.quantizeMx(tile, scales, wide);
-        } else nc.dmaCopy(tile, source);
-        if (aScales && scales) nc.dmaCopy(scales, scaleBlock(aScales, g, kl, m0, ml));
+          nc.dmaCopy(source, part(a, [k0, kl], [m0.times(packing), ml * packing]));
+          nc.quantizeMx(tile, scales, source);
+        } else if (aScales && scales) nc.dmaCopy(scales, scaleBlock(aScales, g, kl, m0, ml));
       });
-      nc.tiles(n, MOVING, (n0, nl, j) => {
-        const sumOf = (t: number, height: number): TileView =>
-          psum.slot(j.times(tiles).plus(t)).rows(0, height).columns(0, nl);
-        const each = (visit: (t: number, height: number) => void) => {
-          for (let t = 0; t * P < ml; t++) visit(t, Math.min(P, ml - t * P));
+    };
+
+    nc.tiles(m, rows, (m0, ml) => {
+      loadRows(m0, ml);
+      nc.tiles(n, wide, (n0, nl, j) => {
+        const each = (visit: (sum: TileView, t: number, height: number, column: number, columns: number) => void) => {
+          for (let t = 0; t * P < ml; t++) {
+            for (let strip = 0; strip * MOVING < nl; strip++) {
+              const [height, column] = [Math.min(P, ml - t * P), strip * MOVING];
+              const columns = Math.min(MOVING, nl - column);
+              const bank = psum.slot(t * strips + strip);
+              visit(bank.rows(0, height).columns(0, columns), t, height, column, columns);
+            }
+          }
         };
-        nc.tiles(packed, P, (k0, kl, g) => {
+        nc.tiles(packed, P, (_row, kl, g) => {
           const turn = j.times(groups).plus(g);
-          const moving = streamed
-            .slot(turn)
-            .rows(0, kl)
-            .columns(0, nl * packing);
-          nc.dmaCopy(moving, part(b, [k0, kl], [n0.times(packing), nl * packing]));
-          const movingScales = streamedScales?.slot(turn).rows(0, scalesOf(kl)).columns(0, nl);
-          if (movingScales && bScales) nc.dmaCopy(movingScales, scaleBlock(bScales, g, kl, n0, nl));
-          each((t, height) => {
-            const column = g.times(rows).plus(t * P);
-            const stationary = panels.rows(0, kl).columns(column.times(packing), height * packing);
-            const scales = panelScales?.rows(0, scalesOf(kl)).columns(column, height);
-            nc.matmul(sumOf(t, height), stationary, moving, {
+          const moving = streamed.slot(turn);
+          const source = isMx ? b : interleaved(b);
+          loadPanel(nc, moving, wide * packing, source, [g.times(P), kl], [n0.times(packing), nl * packing]);
+          const movingScales = streamedScales?.slot(turn).rows(0, scalesOf(kl));
+          if (movingScales && bScales) {
+            nc.dmaCopy(movingScales.columns(0, nl), scaleBlock(bScales, g, kl, n0, nl));
+          }
+          each((sum, t, height, column, columns) => {
+            const row = g.times(rows).plus(t * P);
+            const stationary = panels.rows(0, kl).columns(row.times(packing), height * packing);
+            const scales = panelScales?.rows(0, scalesOf(kl)).columns(row, height);
+            nc.matmul(sum, stationary, moving.rows(0, kl).columns(column * packing, columns * packing), {
               accumulate: [g],
               mode,
-              ...(scales && movingScales && { scales: [scales, movingScales] as const }),
+              ...(scales && movingScales && { scales: [scales, movingScales.columns(column, columns)] as const }),
             });
           });
         });
-        each((t, height) => {
-          const result = out.slot(j.times(tiles).plus(t)).rows(0, height).columns(0, nl);
-          evacuate(nc, result, sumOf(t, height), t);
-          nc.dmaCopy(part(c, [m0.plus(t * P), height], [n0, nl]), result);
+        const resultOf = (t: number, height: number) => out.slot(j.times(tiles).plus(t)).rows(0, height);
+        each((sum, t, height, column, columns) => {
+          evacuate(nc, resultOf(t, height).columns(column, columns), sum, t + column / MOVING);
         });
+        for (let t = 0; t * P < ml; t++) {
+          const height = Math.min(P, ml - t * P);
+          nc.dmaCopy(part(c, [m0.plus(t * P), height], [n0, nl]), resultOf(t, height).columns(0, nl));
+        }
       });
     });
   });

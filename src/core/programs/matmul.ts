@@ -18,7 +18,18 @@ import type { HbmTensor } from '../access.ts';
 import { type Program, type ProgramBuilder, tileProgram } from '../program.ts';
 import { writeBlockedMatmul } from './matmul-blocked.ts';
 import { PANEL_ROWS, panelFits, streamMatmul } from './matmul-panel.ts';
-import { evacuate, groupsOf, loadPanel, type Matrix, MOVING, matrixOf, P, panelTile, part } from './matrix.ts';
+import {
+  evacuate,
+  groupsOf,
+  interleaved,
+  loadPanel,
+  type Matrix,
+  MOVING,
+  matrixOf,
+  P,
+  panelTile,
+  part,
+} from './matrix.ts';
 import { writeTranspose } from './transpose.ts';
 
 export type MatmulStep = 'tiled' | 'hoisted' | 'blocked-free' | 'blocked';
@@ -95,8 +106,8 @@ export function writeMatmul(nc: ProgramBuilder, operands: MatmulOperands, step: 
     nc.scope(() => {
       const { rows: k, columns: m } = aT;
       const panel = nc.sbuf('lhs', aT.tensor.dtype, P, groupsOf(k) * m);
-      loadPanel(nc, panel, m, aT, [0, k], [0, m]);
-      streamMatmul(nc, { panel, width: m, rows: m, b: [b] }, operands.c);
+      loadPanel(nc, panel, m, interleaved(aT), [0, k], [0, m]);
+      streamMatmul(nc, { panel, width: m, rows: m, b: [interleaved(b)] }, operands.c);
     });
   } else writeBlockedMatmul(nc, operands);
 }

@@ -2,8 +2,12 @@
  * What the shipped programs share: matrices in HBM, how they are laid out over the partitions of SBUF, and the tile sizes
  * of the engines.
  *
- * A panel holds the rows of a matrix over partitions, 128 at a time: row 128 i + p is at partition p, in columns
+ * A panel holds the rows of a matrix over partitions in groups of 128: row 128 i + p is at partition p, in columns
  * [i width, (i + 1) width) of the tile. Contractions run over rows, so both operands of a matmul are panels.
+ *
+ * A sum does not care for its order: where both operands come from HBM their rows may be interleaved. Of G whole groups, partition p
+ * then holds the neighbours p G ... p G + G - 1, one in each group, and where they are loaded together and at full width they
+ * are one descriptor: the few columns of a token's activations don't become a descriptor of some bytes each.
  */
 import type { CoreSpec } from '../../hardware/spec.ts';
 import { DTYPES, type DType } from '../../kernels/dtype.ts';
@@ -24,6 +28,12 @@ export interface Matrix {
   readonly offset: Index;
   readonly rows: number;
   readonly columns: number;
+  /** Whether panels take neighbouring rows to the same partition. */
+  readonly isInterleaved?: boolean;
+}
+
+export function interleaved(matrix: Matrix): Matrix {
+  return { ...matrix, isInterleaved: true };
 }
 
 /** Matrix number `index` of a tensor: its last two dimensions. */
@@ -53,35 +63,34 @@ export function broadcastRow(
 }
 
 /**
- * Loads a panel: as one DMA for all whole groups of 128 rows, and one for the rows that remain. `panel` is a slot of a
- * tile whose rows are `width` elements apart.
+ * Loads a panel, or the groups of it from row `row` on: as one DMA for all whole groups of 128 rows, and one for the rows that
+ * remain. `panel` is a slot of a tile whose groups are `width` elements apart.
  */
 export function loadPanel(
   nc: ProgramBuilder,
   panel: TileView,
   width: number,
-  { tensor, offset, columns: stride }: Matrix,
+  { tensor, offset, columns: stride, rows: all, isInterleaved = false }: Matrix,
   [row, rows]: readonly [number | Index, number],
   [column, columns]: readonly [number | Index, number],
 ): void {
-  const start = offset.plus(Index.from(row).times(stride)).plus(column);
+  const at = (first: Index) => offset.plus(first.times(stride)).plus(column);
+  const first = Index.from(row);
   const whole = Math.floor(rows / P);
   const rest = rows - whole * P;
   if (whole > 0) {
-    const from = new HbmView(tensor, start, stride, P, [
-      [P * stride, whole],
-      [1, columns],
-    ]);
-    nc.dmaCopy(
-      panel.access(0, [
-        [width, whole],
+    const [start, partitionStep, groupStep] = isInterleaved
+      ? [at(first.over(P)), Math.floor(all / P) * stride, stride]
+      : [at(first), stride, P * stride];
+    const pattern = (step: number) =>
+      [
+        [step, whole],
         [1, columns],
-      ]),
-      from,
-    );
+      ] as const;
+    nc.dmaCopy(panel.access(0, pattern(width)), new HbmView(tensor, start, partitionStep, P, pattern(groupStep)));
   }
   if (rest > 0) {
-    const from = new HbmView(tensor, start.plus(whole * P * stride), stride, rest, [[1, columns]]);
+    const from = new HbmView(tensor, at(first.plus(whole * P)), stride, rest, [[1, columns]]);
     nc.dmaCopy(panel.rows(0, rest).columns(whole * width, columns), from);
   }
 }

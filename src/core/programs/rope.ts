@@ -1,69 +1,56 @@
 /**
- * Rotary embedding of [rows, cols], halves convention: with x = [x1, x2] and tables of [rows, cols / 2],
+ * Rotary embedding, halves convention: with x = [x1, x2] and tables of half the width,
  *
  *     y1 = x1 cos - x2 sin        y2 = x2 cos + x1 sin
  *
- * Several rows share a partition, so that DMA moves 4 KiB at a time and an instruction has more than half a row to work on.
- * VectorE turns the first half, GpSimdE the second.
+ * Operands come transposed, the width over the partitions, as the product of queries and keys wants them. Engines combine what
+ * lies on the same partitions, so that each half is a tile of its own, from partition 0 on: a head of 128 keeps 64 lanes
+ * busy. VectorE takes the first half of the result, GpSimdE the second; on NeuronCore-v2 the two would only
+ * wait for each other (`ports.ts`), and VectorE takes both.
+ * see: Neuron nki-library, core/embeddings/rope (RoPE_sbuf), whose layout and six passes these are.
  */
 import type { CoreSpec } from '../../hardware/spec.ts';
-import { type HbmTensor, HbmView, type Index, type TileView } from '../access.ts';
+import type { Index, TileView } from '../access.ts';
 import { type Program, tileProgram } from '../program.ts';
-import { bytesOf, P } from './matrix.ts';
+import { bytesOf, type Matrix, matrixOf, P, part } from './matrix.ts';
 import type { RowOptions } from './softmax.ts';
 
 const PARTITION_BYTES = 4096;
 
-/** Inputs `x` [rows, cols], `cos` and `sin` [rows, cols / 2], output `y`. `cols` is even. */
+/** Inputs `x` [cols, rows], `cos` and `sin` [cols / 2, rows], output `y` as `x`. `cols` is even. */
 export function ropeProgram(core: CoreSpec, { rows, cols, dtype }: RowOptions): Program {
   if (cols % 2 !== 0) throw new RangeError(`"cols" expected an even number, got ${cols}`);
   return tileProgram('rope', core, (nc) => {
     const half = cols / 2;
-    const x = nc.input('x', dtype, [rows, cols]);
-    const cos = nc.input('cos', dtype, [rows, half]);
-    const sin = nc.input('sin', dtype, [rows, half]);
-    const y = nc.output('y', dtype, [rows, cols]);
-    const together = Math.max(1, Math.min(Math.floor(PARTITION_BYTES / (cols * bytesOf(dtype))), Math.floor(rows / P)));
-    const data = nc.sbuf('x', dtype, P, together * cols, { slots: 2 });
-    const tables = [cos, sin].map(({ name }) => nc.sbuf(name, dtype, P, together * half, { slots: 2 }));
-    const work = nc.sbuf('work', dtype, P, together * half, { slots: 8 });
-    const result = nc.sbuf('y', dtype, P, together * cols, { slots: 2 });
-    const turnRows = (first: Index, partitions: number, each: number, turn: Index) => {
-      const rowsOf = (tensor: HbmTensor, width: number) =>
-        new HbmView(tensor, first.times(width), each * width, partitions, [[1, each * width]]);
-      const halfOf = (tile: TileView, side: 0 | 1) =>
-        tile.access(side * half, [
-          [cols, each],
-          [1, half],
-        ]);
-      const whole = (tile: TileView, width: number) =>
-        tile
-          .slot(turn)
-          .rows(0, partitions)
-          .columns(0, each * width);
-      const [xs, ys] = [whole(data, cols), whole(result, cols)];
-      const [c, s] = tables.map((tile) => whole(tile, half)) as [TileView, TileView];
-      nc.dmaCopy(xs, rowsOf(x, cols));
-      nc.dmaCopy(c, rowsOf(cos, half));
-      nc.dmaCopy(s, rowsOf(sin, half));
-      const scratch = (i: number) =>
-        work
-          .slot(turn.times(4).plus(i))
-          .rows(0, partitions)
-          .columns(0, each * half);
-      const [x1, x2] = [halfOf(xs, 0), halfOf(xs, 1)];
-      nc.tensorTensor(scratch(0), x1, 'multiply', c);
-      nc.tensorTensor(scratch(1), x2, 'multiply', s);
-      nc.tensorTensor(halfOf(ys, 0), scratch(0), 'subtract', scratch(1));
-      nc.tensorTensor(scratch(2), x2, 'multiply', c, 'GpSimdE');
-      nc.tensorTensor(scratch(3), x1, 'multiply', s, 'GpSimdE');
-      nc.tensorTensor(halfOf(ys, 1), scratch(2), 'add', scratch(3), 'GpSimdE');
-      nc.dmaCopy(rowsOf(y, cols), ys);
-    };
-    const tile = P * together;
-    const wholes = Math.floor(rows / tile);
-    nc.loop(wholes, (i) => turnRows(i.times(tile), P, together, i));
-    const rest = rows - wholes * tile;
-    nc.tiles(rest, P, (row, count, i) => turnRows(row.plus(wholes * tile), count, 1, i.plus(wholes)));
+    const x = matrixOf(nc.input('x', dtype, [cols, rows]));
+    const tables = ['cos', 'sin'].map((name) => matrixOf(nc.input(name, dtype, [half, rows])));
+    const y = matrixOf(nc.output('y', dtype, [cols, rows]));
+    const width = Math.min(rows, PARTITION_BYTES / bytesOf(dtype));
+    const tile = (name: string) => nc.sbuf(name, dtype, P, width, { slots: 2 });
+    const [x1, x2, cos, sin, y1, y2] = ['x1', 'x2', 'cos', 'sin', 'y1', 'y2'].map(tile);
+    const work = nc.sbuf('work', dtype, P, width, { slots: 8 });
+    const second = core.version >= 3 ? 'GpSimdE' : 'VectorE';
+    const pieces = Math.ceil(rows / width);
+    nc.tiles(half, P, (lane, lanes, g) => {
+      nc.tiles(rows, width, (start, count, i) => {
+        const turn = g.times(pieces).plus(i);
+        const cut = (view: TileView, at: Index = turn) => view.slot(at).rows(0, lanes).columns(0, count);
+        const load = (view: TileView, from: Matrix, row: Index) => {
+          nc.dmaCopy(cut(view), part(from, [row, lanes], [start, count]));
+          return cut(view);
+        };
+        const [a, b] = [load(x1!, x, lane), load(x2!, x, lane.plus(half))];
+        const [c, s] = [load(cos!, tables[0]!, lane), load(sin!, tables[1]!, lane)];
+        const [ac, bs, bc, as] = [0, 1, 2, 3].map((t) => cut(work, turn.times(4).plus(t)));
+        nc.tensorTensor(ac!, a, 'multiply', c);
+        nc.tensorTensor(bs!, b, 'multiply', s);
+        nc.tensorTensor(cut(y1!), ac!, 'subtract', bs!);
+        nc.tensorTensor(bc!, b, 'multiply', c, second);
+        nc.tensorTensor(as!, a, 'multiply', s, second);
+        nc.tensorTensor(cut(y2!), bc!, 'add', as!, second);
+        nc.dmaCopy(part(y, [lane, lanes], [start, count]), cut(y1!));
+        nc.dmaCopy(part(y, [lane.plus(half), lanes], [start, count]), cut(y2!));
+      });
+    });
   });
 }
