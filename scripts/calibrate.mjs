@@ -1,7 +1,8 @@
 /**
  * Fits the constants of data/fitted.json to the measurements of data/validation and writes them back:
- *   npm run calibrate [-- --layer kernel|collective|llm] [--dry-run]
- * Without --layer all layers, in the order in which one builds on the other. Reports on stderr.
+ *   npm run calibrate [-- --layer kernel|collective|llm] [--keep] [--dry-run]
+ * Without --layer all layers, in the order in which one builds on the other; --keep leaves the values and computes their errors
+ * only, after a model has changed. Reports on stderr. Fitting takes minutes.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
@@ -20,8 +21,16 @@ function percent(value) {
   return value === null ? '-' : `${value.toFixed(2)} %`;
 }
 
-const { layer, 'dry-run': isDry } = parseArgs({
-  options: { layer: { type: 'string' }, 'dry-run': { type: 'boolean', default: false } },
+const {
+  layer,
+  keep,
+  'dry-run': isDry,
+} = parseArgs({
+  options: {
+    layer: { type: 'string' },
+    keep: { type: 'boolean', default: false },
+    'dry-run': { type: 'boolean', default: false },
+  },
 }).values;
 if (layer !== undefined && !LAYERS.includes(layer)) {
   throw new RangeError(`"layer" expected one of ${LAYERS.join(', ')}, got ${layer}`);
@@ -32,7 +41,7 @@ for (const name of LAYERS.filter((each) => layer === undefined || each === layer
   if (!constants.some((constant) => constant.layer === name)) continue;
   const start = performance.now();
   const before = constants;
-  const result = calibrate(measurements(), constants, name);
+  const result = calibrate(measurements(), constants, name, { fit: !keep });
   constants = result.constants;
   const seconds = ((performance.now() - start) / 1e3).toFixed(1);
   console.error(

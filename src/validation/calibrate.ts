@@ -19,6 +19,8 @@ import { type Prediction, prepare } from './predict.ts';
 import { groupWeights, median } from './statistics.ts';
 
 export interface CalibrateOptions {
+  /** false leaves the values as they are, and computes their errors only. true if left out. */
+  readonly fit?: boolean;
   /** Groups are dealt into this many folds for `heldOutPct`; 0 leaves it out. 5 if left out. */
   readonly folds?: number;
   /** How a row is predicted; by the package's models if left out. */
@@ -34,7 +36,7 @@ export interface Calibration {
   readonly initialPct: number;
   readonly beforePct: number;
   readonly afterPct: number;
-  /** Of predictions with constants fitted without the row's fold. Null without folds. */
+  /** Of predictions with constants fitted without the row's fold. Null without folds, or without a fit. */
   readonly heldOutPct: number | null;
   readonly predictions: number;
 }
@@ -217,14 +219,15 @@ function absErrorPct(residual: number): number {
 }
 
 /**
- * Fits the constants of `layer`; those of other layers keep their values.
+ * Fits the constants of `layer`; those of other layers keep their values. The errors of a constant are those of its rows: with the
+ * constant at its initial value and the others fitted, and with all fitted.
  * @throws RangeError if the layer has no constants, a constant's bounds are none, or no row is predicted.
  */
 export function calibrate(
   measurements: readonly Measurement[],
   constants: readonly FittedConstant[],
   layer: FittedLayer,
-  { folds = 5, prepare: prepareRow = prepare }: CalibrateOptions = {},
+  { fit: isFitted = true, folds = 5, prepare: prepareRow = prepare }: CalibrateOptions = {},
 ): Calibration {
   const ours = constants.filter((constant) => constant.layer === layer);
   const names = (row: Measurement, list: readonly FittedConstant[]) =>
@@ -244,12 +247,12 @@ export function calibrate(
   const initialPct = errorPct(initial)!;
   const beforePct = errorPct(given)!;
 
-  fit(evaluator, axes, samples);
+  if (isFitted) fit(evaluator, axes, samples);
   // Four digits are more than the rows tell.
   const rounded = Object.fromEntries(
     Object.entries(evaluator.point).map(([name, value]) => [
       name,
-      axes.some((axis) => axis.name === name) ? Number(value.toPrecision(4)) : value,
+      isFitted && axes.some((axis) => axis.name === name) ? Number(value.toPrecision(4)) : value,
     ]),
   );
   evaluator.accept(rounded);
@@ -264,7 +267,7 @@ export function calibrate(
     };
   });
   const afterPct = errorPct(rounded)!;
-  const heldOutPct = folds === 0 ? null : median(heldOut(evaluator, axes, folds).map(absErrorPct));
+  const heldOutPct = folds === 0 || !isFitted ? null : median(heldOut(evaluator, axes, folds).map(absErrorPct));
   return {
     constants: fitted,
     rows: samples.length,

@@ -1,18 +1,20 @@
 /**
  * down(silu(x gate) * (x up)), the MLP of Llama.
  *
- *     h^T[f, rows] = silu(gate^T x^T) * (up^T x^T)      stationary gate and up [hidden, 128 f], moving x^T [hidden, <= 512 rows]
- *     y[rows, hidden] = h down                          stationary h^T [f, 128 rows], moving down [f, 512]
+ *   many rows         h^T[f, rows] = silu(gate^T x^T) * (up^T x^T)      stationary gate and up [hidden, 128 f], moving x^T
+ *                     y[rows, hidden] = h down                            by blocks, with h^T through HBM
+ *   token generation  h[rows, f] = silu(x gate) * (x up)                  stationary x^T [hidden, rows]: a panel; weights stream
+ *                     y[rows, hidden] = h down                            h transposed on TensorE into the next panel
  *
- * The first product leaves h transposed, as the second wants it, and needs no layout change. Token generation keeps h^T in SBUF
- * as a panel, each weight passes once; many rows write h^T to HBM and multiply by blocks.
+ * The first leaves h transposed, as the second product wants it. With few rows the time is that of the weights, which pass
+ * once each in the longest rows that DMA can have.
  */
 import type { CoreSpec } from '../../hardware/spec.ts';
 import type { DType } from '../../kernels/dtype.ts';
 import type { Index, TileView } from '../access.ts';
 import { type Program, type ProgramBuilder, tileProgram } from '../program.ts';
 import { writeMatmul } from './matmul.ts';
-import { PANEL_ROWS, panelFits, panelRows, streamMatmul } from './matmul-panel.ts';
+import { PANEL_ROWS, panelRows, type StreamedMatmul, streamMatmul } from './matmul-panel.ts';
 import {
   bytesOf,
   groupsOf,
@@ -24,7 +26,9 @@ import {
   panelTile,
   part,
   sbufBudget,
+  transposedDtype,
 } from './matrix.ts';
+import { transposeIntoPanel } from './transpose.ts';
 
 export interface GatedMlpOptions {
   readonly rows: number;
@@ -46,15 +50,8 @@ export function gatedMlpProgram(
     const up = interleaved(matrixOf(nc.input('up', weightDtype, [hidden, ffn])));
     const down = matrixOf(nc.input('down', weightDtype, [ffn, hidden]));
     const y = matrixOf(nc.output('y', dtype, [rows, hidden]));
-    const isShort = rows <= PANEL_ROWS && panelFits(core, hidden + 2 * ffn, rows, dtype);
-    if (isShort) {
-      const panel = nc.sbuf('hT', dtype, P, groupsOf(ffn) * rows);
-      nc.scope(() => {
-        writeGated(nc, { xT, gate, up }, (h, group) =>
-          nc.copy(panelTile(panel, rows, group, h.partitions, 0, rows), h, 'GpSimdE'),
-        );
-      });
-      nc.scope(() => streamMatmul(nc, { panel, width: rows, rows, b: [down] }, y));
+    if (rows <= PANEL_ROWS && shortFits(core, { rows, hidden, ffn, dtype })) {
+      writeShort(nc, { xT, gate, up, down, y });
       return;
     }
     const hT = matrixOf(nc.scratch('hT', dtype, [ffn, rows]));
@@ -65,6 +62,51 @@ export function gatedMlpProgram(
     });
     nc.scope(() => writeMatmul(nc, { aT: hT, b: down, c: y }, 'blocked'));
   });
+}
+
+interface MlpOperands {
+  readonly xT: Matrix;
+  readonly gate: Matrix;
+  readonly up: Matrix;
+  readonly down: Matrix;
+  readonly y: Matrix;
+}
+
+/** Whether panels and h of all rows take at most half of SBUF, and streamed weights have the rest. */
+function shortFits(core: CoreSpec, { rows, hidden, ffn, dtype }: GatedMlpOptions): boolean {
+  const bytes = bytesOf(dtype);
+  const panels = (groupsOf(hidden) + groupsOf(ffn)) * rows * bytes;
+  return panels + groupsOf(rows) * ffn * (4 + bytes) <= sbufBudget(core) / 2;
+}
+
+function writeShort(nc: ProgramBuilder, { xT, gate, up, down, y }: MlpOperands): void {
+  const { rows: hidden, columns: rows, tensor } = xT;
+  const { dtype } = tensor;
+  const ffn = gate.columns;
+  const slots = groupsOf(rows);
+  const panel = nc.sbuf('xT', dtype, P, groupsOf(hidden) * rows);
+  const panelH = nc.sbuf('hT', dtype, P, groupsOf(ffn) * rows);
+  const activated = nc.sbuf('silu', 'f32', P, ffn, { slots });
+  const h = nc.sbuf('h', dtype, P, ffn, { slots });
+  const rowsOf = (tile: TileView, row: number, height: number) => tile.slot(row / P).rows(0, height);
+  loadPanel(nc, panel, rows, xT, [0, hidden], [0, rows]);
+  const stream = (weights: Matrix, finish: NonNullable<StreamedMatmul['finish']>) =>
+    nc.scope(() => streamMatmul(nc, { panel, width: rows, rows, b: [weights], finish }));
+  stream(gate, (sum, row, height, column, columns) => {
+    nc.activation(rowsOf(activated, row, height).columns(column, columns), 'silu', sum);
+  });
+  stream(up, (sum, row, height, column, columns) => {
+    const factor = rowsOf(activated, row, height).columns(column, columns);
+    nc.tensorTensor(rowsOf(h, row, height).columns(column, columns), factor, 'multiply', sum);
+  });
+  nc.scope(() => {
+    const psum = nc.psum('turned', P, P, { slots: 2, dtype: transposedDtype(nc.core, dtype) });
+    for (let t = 0; t < slots; t++) {
+      const x = rowsOf(h, t * P, Math.min(P, rows - t * P));
+      transposeIntoPanel(nc, { panel: panelH, width: rows, at: t * P }, x, psum);
+    }
+  });
+  nc.scope(() => streamMatmul(nc, { panel: panelH, width: rows, rows, b: [down] }, y));
 }
 
 /** Columns of gate and up that one DMA brings: as wide as a quarter of SBUF holds twice, 128 at least. */

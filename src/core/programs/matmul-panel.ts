@@ -24,11 +24,10 @@ import {
 
 /** Most rows of a panel: at four row tiles, two banks wide, each weight tile that DMA brings serves 512 rows. */
 export const PANEL_ROWS: number = 512;
-/** Groups of 128 rows of B that one DMA brings, two DMAs ahead. */
-const STREAM_GROUPS = 4;
+/** Bytes of a row of B that pass at once, as long as DMA likes its descriptors, and of each partition in a DMA; two DMAs are ahead. */
+const ROW_BYTES = 4096;
+const STREAM_BYTES = 4 * ROW_BYTES;
 const STREAM_SLOTS = 3;
-/** Bytes of a row of B that pass at once: as long as DMA likes its descriptors. */
-const STREAM_BYTES = 4096;
 
 /** Whether [k, rows] takes at most half of SBUF. */
 export function panelFits(core: CoreSpec, k: number, rows: number, dtype: DType): boolean {
@@ -58,7 +57,7 @@ export interface StreamedMatmul {
 export function streamColumns(rows: number, columns: number, bytes: number): number {
   const tiles = groupsOf(rows);
   return Math.min(
-    Math.max(MOVING, STREAM_BYTES / bytes),
+    Math.max(MOVING, ROW_BYTES / bytes),
     Math.floor(BANKS / tiles) * MOVING,
     Math.ceil(columns / MOVING) * MOVING,
   );
@@ -72,23 +71,26 @@ export function streamMatmul(
   cRow: number | Index = 0,
 ): void {
   const n = b[0]!.columns;
-  const wide = streamColumns(rows, n, bytesOf(b[0]!.tensor.dtype));
-  const depth = Math.min(STREAM_GROUPS, Math.max(...b.map((matrix) => groupsOf(matrix.rows)))) * P;
+  const bytes = bytesOf(b[0]!.tensor.dtype);
+  const wide = Math.min(n, streamColumns(rows, n, bytes));
+  const fitting = Math.max(1, Math.floor(STREAM_BYTES / (wide * bytes)));
+  const depth = Math.min(fitting, Math.max(...b.map((matrix) => groupsOf(matrix.rows)))) * P;
   // Where each matrix begins in the panel, in groups, and in the turns of the stream.
   const begin = b.map((_, i) => b.slice(0, i).reduce((sum, matrix) => sum + groupsOf(matrix.rows), 0));
   const turns = b.map((_, i) => b.slice(0, i).reduce((sum, matrix) => sum + Math.ceil(matrix.rows / depth), 0));
   const chunks = turns.at(-1)! + Math.ceil(b.at(-1)!.rows / depth);
   const tiles = groupsOf(rows);
+  const strips = Math.ceil(wide / MOVING);
+  const banks = tiles * strips;
   const rhs = nc.sbuf('rhs', b[0]!.tensor.dtype, P, (depth / P) * wide, { slots: STREAM_SLOTS });
-  const psum = nc.psum('psum', P, MOVING, { slots: tiles * (wide / MOVING) });
+  const psum = nc.psum('psum', P, MOVING, { slots: banks * Math.min(2, Math.floor(BANKS / banks)) });
   const out = c === undefined ? null : nc.sbuf('out', c.tensor.dtype, P, wide, { slots: 2 * tiles });
   nc.tiles(n, wide, (n0, nl, j) => {
-    const strips = Math.ceil(nl / MOVING);
     const each = (visit: (tile: number, strip: number, sum: TileView, rows: number, columns: number) => void) => {
       for (let tile = 0; tile < tiles; tile++) {
-        for (let strip = 0; strip < strips; strip++) {
+        for (let strip = 0; strip * MOVING < nl; strip++) {
           const [height, columns] = [Math.min(P, rows - tile * P), Math.min(MOVING, nl - strip * MOVING)];
-          const bank = psum.slot(tile * (wide / MOVING) + strip);
+          const bank = psum.slot(j.times(banks).plus(tile * strips + strip));
           visit(tile, strip, bank.rows(0, height).columns(0, columns), height, columns);
         }
       }

@@ -65,7 +65,10 @@ export function rmsnormProgram(core: CoreSpec, { rows, cols, dtype, epsilon = NO
         },
         finish: (result, data, height, tile, begin) => {
           const scaled = work.slot(tile).rows(0, height).columns(0, data.length);
-          nc.activation(scaled, 'copy', data, { scale: root.slot(tile).rows(0, height) });
+          const factor = root.slot(tile).rows(0, height);
+          // ScalarE has squared already, and from NeuronCore-v3 on VectorE scales narrow formats four elements a cycle.
+          if (core.version >= 3) nc.tensorScalar(scaled, data, 'multiply', factor);
+          else nc.activation(scaled, 'copy', data, { scale: factor });
           nc.tensorTensor(result, scaled, 'multiply', scale(begin, data.length, height));
         },
       },

@@ -5,8 +5,8 @@
  *
  * Operands come transposed, the width over the partitions, as the product of queries and keys wants them. Engines combine what
  * lies on the same partitions, so that each half is a tile of its own, from partition 0 on: a head of 128 keeps 64 lanes
- * busy. VectorE takes the first half of the result, GpSimdE the second; on NeuronCore-v2 the two would only
- * wait for each other (`ports.ts`), and VectorE takes both.
+ * busy. VectorE takes the first half of the result, GpSimdE the second, unless the two would only wait for each other
+ * (`ports.ts`): on NeuronCore-v2, and in 16 bits, where VectorE has its performance mode.
  * see: Neuron nki-library, core/embeddings/rope (RoPE_sbuf), whose layout and six passes these are.
  */
 import type { CoreSpec } from '../../hardware/spec.ts';
@@ -29,7 +29,7 @@ export function ropeProgram(core: CoreSpec, { rows, cols, dtype }: RowOptions): 
     const tile = (name: string) => nc.sbuf(name, dtype, P, width, { slots: 2 });
     const [x1, x2, cos, sin, y1, y2] = ['x1', 'x2', 'cos', 'sin', 'y1', 'y2'].map(tile);
     const work = nc.sbuf('work', dtype, P, width, { slots: 8 });
-    const second = core.version >= 3 ? 'GpSimdE' : 'VectorE';
+    const second = core.version >= 3 && bytesOf(dtype) > 2 ? 'GpSimdE' : 'VectorE';
     const pieces = Math.ceil(rows / width);
     nc.tiles(half, P, (lane, lanes, g) => {
       nc.tiles(rows, width, (start, count, i) => {
