@@ -99,9 +99,9 @@ export function multiplyDots_i8(
     for (let index = 0; index < count; index++) {
       const height = panelHeight(m, count, index);
       if (valid == NR) {
-        dots(height, pairs, panel, b, NR * 4, to, cStep, accumulate);
+        dots(height, 1, pairs, panel, b, NR * 4, to, cStep, accumulate);
       } else {
-        dots(height, pairs, panel, b, NR * 4, edge, NR * 4, 0);
+        dots(height, 1, pairs, panel, b, NR * 4, edge, NR * 4, 0);
         for (let i = 0; i < height; i++) {
           for (let col = 0; col < valid; col++) {
             const at = to + usize(i) * cStep + (col << 2);

@@ -43,7 +43,7 @@ export {
 export { gatherRows, scatterRows, transposeBlocks } from './gather';
 export { lfsr_u32, xorwow_u32 } from './generators';
 export { peak_f32, read_f32 } from './limits';
-export { multiplyInPlace_f32, scale_f32 } from './matmul';
+export { multiplyInPlace_f32, multiplyPacking_f32, scale_f32 } from './matmul';
 export * from './matmul-formats.gen';
 export { layernorm_bf16, layernorm_f32, rmsnorm_bf16, rmsnorm_f32 } from './norm';
 export { packPanels } from './pack';
@@ -75,7 +75,6 @@ export {
   dots3,
   dots4,
   dots5,
-  dots6,
   rows1,
   rows2,
   rows3,

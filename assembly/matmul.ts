@@ -5,15 +5,15 @@
  *
  *     for each panel of B (8 or 16 columns; in L1)     for each panel of A (5 or 6 rows; in L2)     one tile of C
  *
- * Panels of 16 columns are for V8's revectoriser, which makes 256-bit operations of their tiles. A tile at the right edge
- * is computed whole in a scratch tile, of which the valid columns go to C.
+ * Panels of 16 columns are for V8's revectoriser, which makes 256-bit operations of their tiles. The panel of C at the right
+ * edge is computed whole in scratch, and its valid columns go to C.
  * Every element of C is a chain of sums in the order of k, whatever the tile: the same bits for every blocking of m and n.
  */
 import { bytesOf, F32 } from './element';
-import { NR, panelCount, panelHeight, widenPanel } from './pack';
+import { NR, packColumns, packRows, panelCount, widenPanel } from './pack';
 import { rows, tile, wide } from './tiles.gen';
 
-/** Bytes at the head of `scratch` for a panel of B in FP32, 512 x 16 at most; an edge tile of up to 6 x 16 lies behind it. */
+/** Bytes at the head of `scratch` for a panel of B in FP32, 512 x 16 at most; a panel of C, 180 x 16, lies behind it. */
 // Kept in step with PANEL_SCRATCH in src/kernels/blocking.ts.
 export const PANEL_BYTES: usize = 512 * 16 * 4;
 
@@ -26,10 +26,11 @@ export function copyTile(height: i32, width: i32, from: usize, fromStep: usize, 
   }
 }
 
-/** One tile of `width` = 8 or 16 columns. */
+/** `count` tiles of `height` rows and `width` = 8 or 16 columns, one below the other. */
 function anyTile(
   width: i32,
   height: i32,
+  count: i32,
   k: i32,
   a: usize,
   panel: usize,
@@ -39,14 +40,17 @@ function anyTile(
 ): void {
   if (ASC_FEATURE_RELAXED_SIMD) {
     if (width != NR) {
-      wide(height, k, a, panel, 64, c, cStep, accumulate);
+      wide(height, count, k, a, panel, 64, c, cStep, accumulate);
       return;
     }
   }
-  tile(height, k, a, panel, NR * 4, c, cStep, accumulate);
+  tile(height, count, k, a, panel, NR * 4, c, cStep, accumulate);
 }
 
-/** The tiles of one panel of B against all panels of A. */
+/**
+ * One panel of B against all panels of A: the taller tiles, then the rest. Of the `width` columns, `valid` go to C; if that
+ * is not all of them, by way of `edge`.
+ */
 function multiplyPanel(
   width: i32,
   m: i32,
@@ -60,23 +64,24 @@ function multiplyPanel(
   edge: usize,
 ): void {
   const count = panelCount(m);
-  const edgeStep = usize(width) << 2;
-  for (let index = 0; index < count; index++) {
-    const height = panelHeight(m, count, index);
-    if (valid == width) {
-      anyTile(width, height, k, a, panel, c, cStep, accumulate);
-    } else {
-      if (accumulate) copyTile(height, valid, c, cStep, edge, edgeStep);
-      anyTile(width, height, k, a, panel, edge, edgeStep, accumulate);
-      copyTile(height, valid, edge, edgeStep, c, cStep);
-    }
-    a += (usize(height) * k) << 2;
-    c += usize(height) * cStep;
+  const height = m / count;
+  const taller = m % count;
+  const tallerRows = usize(taller * (height + 1));
+  const shorter = a + ((tallerRows * k) << 2);
+  let to = c;
+  let step = cStep;
+  if (valid < width) {
+    to = edge;
+    step = usize(width) << 2;
+    if (accumulate) copyTile(m, valid, c, cStep, to, step);
   }
+  anyTile(width, height + 1, taller, k, a, panel, to, step, accumulate);
+  anyTile(width, height, count - taller, k, shorter, panel, to + tallerRows * step, step, accumulate);
+  if (valid < width) copyTile(m, valid, edge, step, c, cStep);
 }
 
 /**
- * C[m, n] (+)= A B for packed row panels `a` in FP32 and column panels `b` of `width` columns in format T; k <= 512.
+ * C[m, n] (+)= A B for packed row panels `a` in FP32 and column panels `b` of `width` columns in format T; m <= 180, k <= 512.
  * A panel holds `panelRows` >= k rows, of which the first k are used. `cStride` in elements.
  */
 export function multiply<T>(
@@ -108,7 +113,7 @@ export function multiply<T>(
 
 /**
  * C[m, n] (+)= A B with both in place, FP32: for problems so small that packing would show. B has adjacent columns; the
- * up to 7 columns at its right edge are copied to `scratch`, so that no load passes its end. k <= 512.
+ * up to 7 columns at its right edge are copied to `scratch`, so that no load passes its end. m <= 180, k <= 512.
  */
 export function multiplyInPlace_f32(
   m: i32,
@@ -130,30 +135,70 @@ export function multiplyInPlace_f32(
   const cStep = usize(cStride) << 2;
   const edge = scratch + PANEL_BYTES;
   const count = panelCount(m);
+  const height = m / count;
+  const taller = m % count;
+  const tallerRows = usize(taller * (height + 1));
+  const shorter = a + tallerRows * aRow;
   for (let j = 0; j < n; j += NR) {
     const valid = min(NR, n - j);
     let panel = b + (j << 2);
     let panelStep = bStep;
+    let to = c + (j << 2);
+    let toStep = cStep;
     if (valid < NR) {
       memory.fill(scratch, 0, usize(k) * NR * 4);
       copyTile(k, valid, panel, bStep, scratch, NR * 4);
+      if (accumulate) copyTile(m, valid, to, cStep, edge, NR * 4);
       panel = scratch;
       panelStep = NR * 4;
+      to = edge;
+      toStep = NR * 4;
     }
-    let from = a;
-    let to = c + (j << 2);
-    for (let index = 0; index < count; index++) {
-      const height = panelHeight(m, count, index);
-      if (valid == NR) {
-        rows(height, k, from, aRow, aStep, panel, panelStep, to, cStep, accumulate);
-      } else {
-        if (accumulate) copyTile(height, valid, to, cStep, edge, NR * 4);
-        rows(height, k, from, aRow, aStep, panel, panelStep, edge, NR * 4, accumulate);
-        copyTile(height, valid, edge, NR * 4, to, cStep);
-      }
-      from += usize(height) * aRow;
-      to += usize(height) * cStep;
-    }
+    rows(height + 1, taller, k, a, aRow, aStep, panel, panelStep, to, toStep, accumulate);
+    rows(
+      height,
+      count - taller,
+      k,
+      shorter,
+      aRow,
+      aStep,
+      panel,
+      panelStep,
+      to + tallerRows * toStep,
+      toStep,
+      accumulate,
+    );
+    if (valid < NR) copyTile(m, valid, edge, NR * 4, c + (j << 2), cStep);
+  }
+}
+
+/**
+ * C[m, n] (+)= A B, FP32, any strides, packing on the way: A whole, B 32 columns at a time, which are used while they are in
+ * the nearest caches. For products with one block of A. m <= 180, k <= 512. `packedB`: room for k x 32.
+ */
+export function multiplyPacking_f32(
+  width: i32,
+  m: i32,
+  n: i32,
+  k: i32,
+  a: usize,
+  aRowStride: i32,
+  aColStride: i32,
+  b: usize,
+  bRowStride: i32,
+  bColStride: i32,
+  c: usize,
+  cStride: i32,
+  accumulate: i32,
+  packedA: usize,
+  packedB: usize,
+  scratch: usize,
+): void {
+  packRows<F32>(m, k, a, aRowStride, aColStride, packedA);
+  for (let j = 0; j < n; j += 32) {
+    const columns = min(32, n - j);
+    packColumns<F32>(k, columns, b + ((usize(j) * bColStride) << 2), bRowStride, bColStride, packedB, width);
+    multiply<F32>(width, m, columns, k, packedA, packedB, k, c + (j << 2), cStride, accumulate, scratch);
   }
 }
 

@@ -35,45 +35,72 @@ function transpose4(r0: v128, r1: v128, r2: v128, r3: v128, out: usize, step: us
   v128.store(out + 3 * step, v128.shuffle<i64>(c, d, 1, 3));
 }
 
+/** A line of `k` elements, a multiple of 4, to every `outStep` bytes. */
+function spread<T>(k: i32, row: usize, out: usize, outStep: usize): void {
+  for (let p = 0; p < k; p += 4) {
+    const x = load4<T>(row);
+    v128.store_lane<i32>(out, x, 0);
+    v128.store_lane<i32>(out + outStep, x, 1);
+    v128.store_lane<i32>(out + 2 * outStep, x, 2);
+    v128.store_lane<i32>(out + 3 * outStep, x, 3);
+    row += 4 * bytesOf<T>();
+    out += 4 * outStep;
+  }
+}
+
+/** Two lines of `k` elements, a multiple of 4, side by side. */
+function interleave2<T>(k: i32, r0: usize, r1: usize, out: usize, outStep: usize): void {
+  for (let p = 0; p < k; p += 4) {
+    const x = load4<T>(r0);
+    const y = load4<T>(r1);
+    const low = v128.shuffle<i32>(x, y, 0, 4, 1, 5);
+    const high = v128.shuffle<i32>(x, y, 2, 6, 3, 7);
+    v128.store_lane<i64>(out, low, 0);
+    v128.store_lane<i64>(out + outStep, low, 1);
+    v128.store_lane<i64>(out + 2 * outStep, high, 0);
+    v128.store_lane<i64>(out + 3 * outStep, high, 1);
+    r0 += 4 * bytesOf<T>();
+    r1 += 4 * bytesOf<T>();
+    out += 4 * outStep;
+  }
+}
+
+/** Four lines likewise. */
+function interleave4<T>(k: i32, r0: usize, lineStep: usize, out: usize, outStep: usize): void {
+  let r1 = r0 + lineStep;
+  let r2 = r1 + lineStep;
+  let r3 = r2 + lineStep;
+  for (let p = 0; p < k; p += 4) {
+    transpose4(load4<T>(r0), load4<T>(r1), load4<T>(r2), load4<T>(r3), out, outStep);
+    r0 += 4 * bytesOf<T>();
+    r1 += 4 * bytesOf<T>();
+    r2 += 4 * bytesOf<T>();
+    r3 += 4 * bytesOf<T>();
+    out += 4 * outStep;
+  }
+}
+
 /** `lines` strided lines of `k` elements, interleaved: out[k][width], width >= lines. Lanes beyond are not written. */
 function interleave<T>(lines: i32, k: i32, from: usize, lineStep: usize, step: usize, out: usize, width: i32): void {
   const outStep = usize(width) << 2;
-  const isContiguous = step == bytesOf<T>();
-  let line = 0;
-  for (; isContiguous && line + 4 <= lines; line += 4) {
-    let r0 = from + usize(line) * lineStep;
-    let r1 = r0 + lineStep;
-    let r2 = r1 + lineStep;
-    let r3 = r2 + lineStep;
-    let to = out + (line << 2);
-    let p = 0;
-    for (; p + 4 <= k; p += 4) {
-      transpose4(load4<T>(r0), load4<T>(r1), load4<T>(r2), load4<T>(r3), to, outStep);
-      r0 += 4 * step;
-      r1 += 4 * step;
-      r2 += 4 * step;
-      r3 += 4 * step;
-      to += 4 * outStep;
-    }
-    for (; p < k; p++) {
-      store<f32>(to, load1<T>(r0));
-      store<f32>(to, load1<T>(r1), 4);
-      store<f32>(to, load1<T>(r2), 8);
-      store<f32>(to, load1<T>(r3), 12);
-      r0 += step;
-      r1 += step;
-      r2 += step;
-      r3 += step;
-      to += outStep;
-    }
+  const fours = step == bytesOf<T>() ? k & ~3 : 0;
+  for (let line = 0; line < lines; ) {
+    const row = from + usize(line) * lineStep;
+    const to = out + (line << 2);
+    const group = line + 4 <= lines ? 4 : line + 2 <= lines ? 2 : 1;
+    if (group == 4) interleave4<T>(fours, row, lineStep, to, outStep);
+    else if (group == 2) interleave2<T>(fours, row, row + lineStep, to, outStep);
+    else spread<T>(fours, row, to, outStep);
+    line += group;
   }
-  for (; line < lines; line++) {
-    let row = from + usize(line) * lineStep;
-    let to = out + (line << 2);
-    for (let p = 0; p < k; p++) {
-      store<f32>(to, load1<T>(row));
-      row += step;
-      to += outStep;
+  // What the vectors leave: the last few elements, or everything if lines are not contiguous.
+  for (let line = 0; line < lines; line++) {
+    let element = from + usize(line) * lineStep + usize(fours) * step;
+    let at = out + (line << 2) + usize(fours) * outStep;
+    for (let p = fours; p < k; p++) {
+      store<f32>(at, load1<T>(element));
+      element += step;
+      at += outStep;
     }
   }
 }
@@ -93,19 +120,50 @@ export function packRows<T>(m: i32, k: i32, a: usize, rowStride: i32, colStride:
   }
 }
 
-/** Column panels of a block of B, `width` columns each (a multiple of 4); strides in elements. */
+/** Column panels of a block of B, `width` = 8 or 16 columns each; strides in elements. */
 export function packColumns<T>(k: i32, n: i32, b: usize, rowStride: i32, colStride: i32, out: usize, width: i32): void {
   const size = bytesOf<T>();
   const rowBytes = usize(rowStride) * size;
   const colBytes = usize(colStride) * size;
   const panelBytes = (usize(k) * width) << 2;
-  for (let j = 0; j < n; j += width) {
+  let j = 0;
+  if (colStride == 1) {
+    for (; j + 32 <= n; j += 32) {
+      copyStrip<T>(k, b, rowBytes, out, width);
+      b += 32 * size;
+      out += usize(k) << 7;
+    }
+  }
+  for (; j < n; j += width) {
     const columns = min(width, n - j);
     if (columns < width) memory.fill(out, 0, panelBytes);
     if (colStride == 1) copyPanel<T>(k, columns, b, rowBytes, out, width);
     else interleave<T>(columns, k, b, colBytes, rowBytes, out, width);
     b += usize(columns) * colBytes;
     out += panelBytes;
+  }
+}
+
+/** 32 adjacent columns to their panels at once: whole lines of the cache are read, and each only once. */
+function copyStrip<T>(k: i32, b: usize, rowBytes: usize, out: usize, width: i32): void {
+  const size = bytesOf<T>();
+  const step = usize(width) << 2;
+  const panelBytes = usize(k) * step;
+  // Columns 8, 16 and 24 begin a panel of 8, or the right half of one of 16.
+  const out1 = width == NR ? panelBytes : 32;
+  const out2 = width == NR ? 2 * panelBytes : panelBytes;
+  const out3 = out1 + out2;
+  for (let p = 0; p < k; p++) {
+    v128.store(out, load4<T>(b));
+    v128.store(out, load4<T>(b + 4 * size), 16);
+    v128.store(out + out1, load4<T>(b + 8 * size));
+    v128.store(out + out1, load4<T>(b + 12 * size), 16);
+    v128.store(out + out2, load4<T>(b + 16 * size));
+    v128.store(out + out2, load4<T>(b + 20 * size), 16);
+    v128.store(out + out3, load4<T>(b + 24 * size));
+    v128.store(out + out3, load4<T>(b + 28 * size), 16);
+    b += rowBytes;
+    out += step;
   }
 }
 

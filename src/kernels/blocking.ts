@@ -1,27 +1,37 @@
 /**
- * Block sizes of the matmul. A panel of B (KC x 8 FP32, 12 KiB) stays in L1, a block of A (MC x KC, 180 KiB) in L2, a
- * block of B (KC x NC, 6 MiB) in L3. Measured on Zen 4: KC 192 to 512, MC 60 to 240 and NC 512 to 4096 differ by 3 %.
+ * Block sizes of the matmul. A panel of B (512 x 8 FP32, 16 KiB) stays in L1, a block of A (180 x 512, 360 KiB) in L2, a
+ * block of B (512 x 4096, 8 MiB) in L3.
  */
 import type { Arena } from './arena.ts';
 
-/** Terms of the sum. */
-export const KC = 384;
 /** Rows of A. */
-export const MC = 120;
+export const MC = 180;
 /** Columns of B. */
 export const NC = 4096;
+/** Terms of the sum at most: a tile costs some 60 cycles beside its terms, of which 512 take 3000 and 128 take 750. */
+const KC = 512;
+/** Under turbo, where a panel has 16 columns. */
+const TURBO_KC = 256;
+
+/**
+ * Terms of each block of `k`, but for the last: even, so that none is short, and in fours, which is how they are packed.
+ */
+export function termsOfBlocks({ build }: Arena, k: number): number {
+  const blocks = Math.max(1, Math.ceil(k / (build === 'turbo' ? TURBO_KC : KC)));
+  return Math.max(4, Math.ceil(k / blocks / 4) * 4);
+}
 
 /** Columns of a task where threads share a block: whole panels, and enough work to pay for packing A again. */
 export const CHUNK_COLUMNS = 512;
 
-/** A problem of at most this many terms and columns may be done in place, unpacked. */
-const IN_PLACE_TERMS = 512;
-const IN_PLACE_COLUMNS = 128;
-/** Products up to which the plain build works in place: six row pointers cost it 15 %, packing 64 x 64 x 128 less. */
-const PLAIN_IN_PLACE_PRODUCTS = 2 ** 19;
+/** Products below which packing would cost more than the longer way through matrices in place. */
+const IN_PLACE_PRODUCTS = { simd: 2 ** 19, relaxed: 2 ** 20, turbo: 2 ** 20 } as const;
 
-/** Scratch of the kernels: a panel of B in FP32 and an edge tile. Kept in step with PANEL_BYTES in assembly/matmul.ts. */
-const PANEL_SCRATCH: number = IN_PLACE_TERMS * 16 * 4 + 512;
+/**
+ * Scratch of the kernels: a panel of B in FP32, and a panel of C for the right edge. Kept in step with PANEL_BYTES in
+ * assembly/matmul.ts.
+ */
+const PANEL_SCRATCH: number = KC * 16 * 4 + MC * 16 * 4;
 
 /** Scratch of a thread: a packed block of A, the same widened before packing, and the kernels' scratch. */
 export const THREAD_SCRATCH: { readonly packedA: number; readonly wideA: number; readonly panel: number } = {
@@ -58,10 +68,9 @@ export function rowBlocks(arena: Arena, m: number): [first: number, count: numbe
   });
 }
 
-/** Whether a product of plain FP32 matrices is done in place. */
+/** Whether a product of FP32 matrices is so small that it is done in place. */
 export function isInPlace({ build }: Arena, m: number, n: number, k: number): boolean {
-  if (n > IN_PLACE_COLUMNS || k > IN_PLACE_TERMS) return false;
-  return build !== 'simd' || m * n * k <= PLAIN_IN_PLACE_PRODUCTS;
+  return k <= KC && m * n * k < IN_PLACE_PRODUCTS[build];
 }
 
 /** Columns that `n` columns take as whole panels. */

@@ -3,10 +3,11 @@
  * accumulation (PSUM), one rounding at the end. A transposed operand is a transposed view: nothing is copied but the
  * blocks that the kernels pack.
  *
- * Three ways, by shape: one row against panels (gemv), both operands in place (small), or Goto's blocks:
+ * Four ways, by shape: one row against panels (gemv), both operands in place (small), one block of rows with B packed on
+ * the way, or Goto's blocks:
  *
- *     for jc in N by NC, for pc in K by KC      pack B[pc, jc], unless it is packed for good
- *       for ic in M by MC                         pack A[ic, pc]; multiply the panels
+ *     for jc in N, for pc in K      pack B[pc, jc], unless it is packed for good
+ *       for ic in M                   pack A[ic, pc]; multiply the panels
  *
  * Every element is one chain of sums in the order of k (a few interleaved chains in gemv and under turbo), so the result
  * depends on neither blocking nor threads.
@@ -14,7 +15,17 @@
 import { expectOneOf } from '../base/errors.ts';
 import { ACTIVATION_SCRATCH_BYTES } from './activation.ts';
 import type { Arena } from './arena.ts';
-import { CHUNK_COLUMNS, isInPlace, KC, NC, paddedColumns, panelWidth, rowBlocks, THREAD_SCRATCH } from './blocking.ts';
+import {
+  CHUNK_COLUMNS,
+  isInPlace,
+  MC,
+  NC,
+  paddedColumns,
+  panelWidth,
+  rowBlocks,
+  THREAD_SCRATCH,
+  termsOfBlocks,
+} from './blocking.ts';
 import { type Rounding, storeRounded } from './cast.ts';
 import { DTYPES } from './dtype.ts';
 import { expectOperandDType, type OperandDType } from './operands.ts';
@@ -47,32 +58,49 @@ const ACTIVATIONS = { silu: 'silu_f32', gelu: 'gelu_f32', 'gelu-tanh': 'geluTanh
  * @throws TypeError or RangeError that names the operand.
  */
 export function matmul(a: Tensor, b: Tensor | PackedWeights, out: Tensor, options: MatmulOptions = {}): void {
-  if (a.shape.length === 3 && !(b instanceof PackedWeights)) {
-    expectShape('b', b, [a.shape[0]!, a.shape[2]!, b.shape[2]!]);
-    expectShape('out', out, [a.shape[0]!, a.shape[1]!, b.shape[2]!]);
-    for (let i = 0; i < a.shape[0]!; i++) matmul(a.at(i), b.at(i), out.at(i), options);
-    return;
+  const isBatch = a.shape.length === 3 && !(b instanceof PackedWeights);
+  const batch = isBatch ? a.shape[0]! : 1;
+  if (isBatch) {
+    expectShape('b', b, [batch, a.shape[2]!, b.shape[2]!]);
+    expectShape('out', out, [batch, a.shape[1]!, b.shape[2]!]);
+    if (batch === 0) return;
   }
-  const { alpha, beta, bias, activation, rounding } = checkOperands(a, b, out, options);
-  const [m, n] = out.shape as [number, number];
+  const [firstA, firstB, firstOut] = isBatch ? [a.at(0), b.at(0), out.at(0)] : [a, b, out];
+  const { alpha, beta, bias, activation, rounding } = checkOperands(firstA, firstB, firstOut, options);
+  if (out.dtype !== 'f32' && !out.isContiguous) throw new TypeError(`"out" expected a contiguous ${out.dtype} tensor`);
+  const [m, n] = firstOut.shape as [number, number];
   if (m === 0 || n === 0) return;
   const { arena } = out;
+  const stride = out.dtype === 'f32' ? firstOut.strides[0]! : n;
+  const itemBytes = (out.dtype === 'f32' && isBatch ? out.strides[0]! : m * n) * 4;
   storeRounded(out, rounding, (c) => {
-    const target: Target = { c, stride: out.dtype === 'f32' ? out.strides[0]! : n, accumulate: beta !== 0, alpha };
-    if (beta !== 0 && beta !== 1) eachRow(m, target, (row) => arena.kernels.scale_f32(n, beta, row));
-    if (a.shape[1] === 0) clear(arena, m, n, target);
-    else if (b instanceof PackedWeights) multiplyPacked(a, b, target);
-    else multiplyTensors(a, b, target);
-    if (bias !== undefined) {
-      const kernel = bias.dtype === 'f32' ? arena.kernels.addBias_f32 : arena.kernels.addBias_bf16;
-      eachRow(m, target, (row) => kernel(1, n, bias.offset, row));
-    }
-    if (activation !== undefined) {
-      const kernel = arena.kernels[ACTIVATIONS[activation]];
-      const scratch = arena.scratch('activation', ACTIVATION_SCRATCH_BYTES);
-      eachRow(m, target, (row) => kernel(n, row, row, scratch));
+    for (let i = 0; i < batch; i++) {
+      const target: Target = { c: c + i * itemBytes, stride, accumulate: beta !== 0, alpha };
+      const left = isBatch ? itemOf(a, firstA, i) : a;
+      if (beta !== 0 && beta !== 1) eachRow(m, target, (row) => arena.kernels.scale_f32(n, beta, row));
+      if (firstA.shape[1] === 0) clear(arena, m, n, target);
+      else if (b instanceof PackedWeights) multiplyPacked(left, b, target);
+      else multiplyTensors(left, isBatch ? itemOf(b, firstB as Tensor, i) : b, target);
+      if (bias !== undefined) {
+        const kernel = bias.dtype === 'f32' ? arena.kernels.addBias_f32 : arena.kernels.addBias_bf16;
+        eachRow(m, target, (row) => kernel(1, n, bias.offset, row));
+      }
+      if (activation !== undefined) {
+        const kernel = arena.kernels[ACTIVATIONS[activation]];
+        const scratch = arena.scratch('activation', ACTIVATION_SCRATCH_BYTES);
+        eachRow(m, target, (row) => kernel(n, row, row, scratch));
+      }
     }
   });
+}
+
+/** A matrix as the loops below see it: of a tensor, or of an item of a batch, which needs no tensor of its own. */
+type Matrix = Pick<Tensor, 'arena' | 'dtype' | 'shape' | 'strides' | 'offset'>;
+
+/** Item `index` of a batch whose item 0 is `first`. */
+function itemOf(batch: Tensor, first: Tensor, index: number): Matrix {
+  const { arena, dtype, shape, strides } = first;
+  return { arena, dtype, shape, strides, offset: first.offset + index * batch.strides[0]! * DTYPES[dtype].bytes };
 }
 
 function checkOperands(a: Tensor, b: Tensor | PackedWeights, out: Tensor, options: MatmulOptions) {
@@ -92,7 +120,6 @@ function checkOperands(a: Tensor, b: Tensor | PackedWeights, out: Tensor, option
     if (!Number.isFinite(value)) throw new RangeError(`"${name}" expected a finite number, got ${value}`);
   }
   if (beta !== 0 && out.dtype !== 'f32') throw new TypeError(`"out" expected f32 to accumulate into, got ${out.dtype}`);
-  if (out.dtype !== 'f32' && !out.isContiguous) throw new TypeError(`"out" expected a contiguous ${out.dtype} tensor`);
   if (bias !== undefined) {
     expectShape('bias', bias, [n]);
     if (bias.arena !== a.arena) throw new TypeError('"bias" expected the arena of "a", got another one');
@@ -119,13 +146,16 @@ function clear({ memory }: Arena, m: number, n: number, target: Target): void {
   if (!target.accumulate) eachRow(m, target, (row) => new Float32Array(memory.buffer, row, n).fill(0));
 }
 
-function multiplyTensors(a: Tensor, b: Tensor, target: Target): void {
+function multiplyTensors(a: Matrix, b: Matrix, target: Target): void {
+  const [m, k] = a.shape as [number, number];
   const n = b.shape[1]!;
-  const isSmall = isInPlace(a.arena, a.shape[0]!, n, a.shape[1]!) && target.alpha === 1;
-  const isPlain = a.dtype === 'f32' && b.dtype === 'f32' && b.strides[1] === 1;
-  if (isSmall && isPlain) multiplyInPlace(a, b, target);
-  else if (isPackedWide(b.dtype)) multiplyBlocks(a, n, 'f32', target, (...block) => packBlock(b, ...block));
-  else multiplyBlocks(a, n, b.dtype as OperandDType, target, (...block) => packBlock(b, ...block));
+  if (a.dtype === 'f32' && b.dtype === 'f32' && target.alpha === 1) {
+    if (b.strides[1] === 1 && isInPlace(a.arena, m, n, k)) return multiplyInPlace(a, b, target);
+    if (m > 1 && m <= MC) return multiplyOneBlock(a, b, target);
+  }
+  const panelDtype = isPackedWide(b.dtype) ? 'f32' : (b.dtype as OperandDType);
+  const terms = termsOfBlocks(a.arena, k);
+  multiplyBlocks(a, n, panelDtype, terms, target, (...block) => packBlock(b, ...block));
 }
 
 /** Formats that are widened as they are packed; the others are packed as they are and widened panel by panel. */
@@ -133,11 +163,14 @@ function isPackedWide(dtype: string): dtype is 'f32' | 'bf16' {
   return dtype === 'f32' || dtype === 'bf16';
 }
 
-function multiplyPacked(a: Tensor, b: PackedWeights, target: Target): void {
-  multiplyBlocks(a, b.shape[1], b.dtype, target, (pc, _, jc) => ({ at: b.block(pc, jc), rows: b.panelRows(pc) }));
+function multiplyPacked(a: Matrix, b: PackedWeights, target: Target): void {
+  multiplyBlocks(a, b.shape[1], b.dtype, b.terms, target, (pc, _, jc) => ({
+    at: b.block(pc, jc),
+    rows: b.panelRows(pc),
+  }));
 }
 
-function multiplyInPlace(a: Tensor, b: Tensor, { c, stride, accumulate }: Target): void {
+function multiplyInPlace(a: Matrix, b: Matrix, { c, stride, accumulate }: Target): void {
   const [m, k] = a.shape as [number, number];
   const [aRow, aCol] = a.strides as [number, number];
   const [n, bRow] = [b.shape[1]!, b.strides[0]!];
@@ -145,9 +178,33 @@ function multiplyInPlace(a: Tensor, b: Tensor, { c, stride, accumulate }: Target
   a.arena.runTasks([[{ kernel: 'multiplyInPlace_f32', args }]]);
 }
 
+/** One block of rows: B need not be packed before, since each panel is used once. */
+function multiplyOneBlock(a: Matrix, b: Matrix, { c, stride, accumulate }: Target): void {
+  const { arena } = a;
+  const [m, k] = a.shape as [number, number];
+  const [aRow, aCol] = a.strides as [number, number];
+  const [bRow, bCol] = b.strides as [number, number];
+  const [width, terms] = [panelWidth(arena), termsOfBlocks(arena, k)];
+  const chunks = columnChunks(arena, b.shape[1]!);
+  for (let pc = 0; pc < k; pc += terms) {
+    const kc = Math.min(terms, k - pc);
+    const adds = pc > 0 || accumulate ? 1 : 0;
+    const left = a.offset + pc * aCol * 4;
+    const tasks = chunks.map(([first, count]): Task => {
+      const [right, to] = [b.offset + (pc * bRow + first * bCol) * 4, c + first * 4];
+      const sizes = [width, m, count, kc];
+      const args = [...sizes, left, aRow, aCol, right, bRow, bCol, to, stride, adds, PACKED_A, PACKED_B, PANEL];
+      return [{ kernel: 'multiplyPacking_f32', args }];
+    });
+    arena.runTasks(tasks);
+  }
+}
+
 /** Where things lie in a thread's scratch, as arguments of a call. */
 const PACKED_A = -1 - THREAD_SCRATCH.packedA;
 const WIDE_A = -1 - THREAD_SCRATCH.wideA;
+/** Where nothing is widened, the room for that holds some columns of B. */
+const PACKED_B = WIDE_A;
 const PANEL = -1 - THREAD_SCRATCH.panel;
 
 /** A block of B as panels: where it lies, and how many rows a panel has, which may be more than are used. */
@@ -157,12 +214,12 @@ interface PanelBlock {
 }
 
 /** Packs a block of B as panels. */
-function packBlock(b: Tensor, pc: number, kc: number, jc: number, nc: number): PanelBlock {
+function packBlock(b: Matrix, pc: number, kc: number, jc: number, nc: number): PanelBlock {
   const { arena, dtype } = b;
   const { bytes } = DTYPES[dtype];
   const width = panelWidth(arena);
   const [rowStride, colStride] = b.strides as [number, number];
-  const out = arena.scratch('packed B', KC * paddedColumns(nc, width) * 4);
+  const out = arena.scratch('packed B', kc * paddedColumns(nc, width) * 4);
   const isWide = isPackedWide(dtype);
   const tasks = columnChunks(arena, nc).map(([first, count]): Task => {
     const from = b.offset + (pc * rowStride + (jc + first) * colStride) * bytes;
@@ -182,7 +239,7 @@ function columnChunks({ threads }: Arena, nc: number): [first: number, count: nu
 }
 
 /** Calls that pack a block of A as FP32 row panels, times alpha, in the thread's scratch. */
-function packRows(a: Tensor, ic: number, mc: number, pc: number, kc: number, alpha: number): Call[] {
+function packRows(a: Matrix, ic: number, mc: number, pc: number, kc: number, alpha: number): Call[] {
   const dtype = a.dtype as OperandDType;
   const { bytes } = DTYPES[dtype];
   const [rowStride, colStride] = a.strides as [number, number];
@@ -206,9 +263,10 @@ function packRows(a: Tensor, ic: number, mc: number, pc: number, kc: number, alp
 
 /** Goto's loops over blocks of B that `blockOfB` provides as panels in `panelDtype`. */
 function multiplyBlocks(
-  a: Tensor,
+  a: Matrix,
   n: number,
   panelDtype: OperandDType,
+  terms: number,
   { c, stride, accumulate, alpha }: Target,
   blockOfB: (pc: number, kc: number, jc: number, nc: number) => PanelBlock,
 ): void {
@@ -221,8 +279,8 @@ function multiplyBlocks(
     const nc = Math.min(NC, n - jc);
     // With many row blocks there is work for all threads without packing A once for each chunk of columns.
     const chunks: [number, number][] = blocks.length >= 4 * arena.threads ? [[0, nc]] : columnChunks(arena, nc);
-    for (let pc = 0; pc < k; pc += KC) {
-      const kc = Math.min(KC, k - pc);
+    for (let pc = 0; pc < k; pc += terms) {
+      const kc = Math.min(terms, k - pc);
       const panels = blockOfB(pc, kc, jc, nc);
       const adds = pc > 0 || accumulate ? 1 : 0;
       const tasks = blocks.flatMap(([ic, mc]) => {

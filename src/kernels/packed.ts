@@ -1,11 +1,11 @@
 /**
  * Weights that stay: a [k, n] matrix kept as the panels that the matmul reads, in its own format, packed once.
  *
- *     block (pc, jc) of KC x NC, in the order of the loops: jc outer, pc inner; in it the panels: [panel][k][width]
+ *     block (pc, jc) of terms x NC, in the order of the loops: jc outer, pc inner; in it the panels: [panel][k][width]
  */
 import { expectInteger } from '../base/errors.ts';
 import type { Arena } from './arena.ts';
-import { KC, NC, paddedColumns, panelWidth } from './blocking.ts';
+import { NC, paddedColumns, panelWidth, termsOfBlocks } from './blocking.ts';
 import { DTYPES } from './dtype.ts';
 import { expectOperandDType, type OperandDType } from './operands.ts';
 import { expectMatrix, type Tensor } from './tensor.ts';
@@ -16,6 +16,8 @@ interface Panels {
   /** Of the whole matrix. */
   readonly rows: number;
   readonly columns: number;
+  /** Rows of a block. */
+  readonly terms: number;
   isDisposed: boolean;
 }
 
@@ -39,10 +41,12 @@ export class PackedWeights {
     const { bytes } = DTYPES[dtype];
     const width = panelWidth(arena);
     const offset = arena.allocate(rows * paddedColumns(columns, width) * bytes);
-    const weights = new PackedWeights(arena, dtype, [rows, columns], { offset, rows, columns, isDisposed: false });
+    const terms = termsOfBlocks(arena, rows);
+    const panels = { offset, rows, columns, terms, isDisposed: false };
+    const weights = new PackedWeights(arena, dtype, [rows, columns], panels);
     const [rowStride, colStride] = b.strides as [number, number];
     for (let jc = 0; jc < columns; jc += NC) {
-      for (let pc = 0; pc < rows; pc += KC) {
+      for (let pc = 0; pc < rows; pc += terms) {
         const from = b.offset + (pc * rowStride + jc * colStride) * bytes;
         const nc = Math.min(NC, columns - jc);
         const to = weights.block(pc, jc);
@@ -59,6 +63,11 @@ export class PackedWeights {
     return new PackedWeights(this.arena, this.dtype, [k, n], this.#panels);
   }
 
+  /** Rows of every block but the last. */
+  get terms(): number {
+    return this.#panels.terms;
+  }
+
   /** Where the block that begins at row `pc`, column `jc` lies. */
   block(pc: number, jc: number): number {
     const { offset, rows, columns, isDisposed } = this.#panels;
@@ -70,7 +79,7 @@ export class PackedWeights {
 
   /** Rows of a panel of the blocks that begin at row `pc`: those of the whole matrix, also in a view. */
   panelRows(pc: number): number {
-    return Math.min(KC, this.#panels.rows - pc);
+    return Math.min(this.terms, this.#panels.rows - pc);
   }
 
   /** Gives the memory back. */
