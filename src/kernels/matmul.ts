@@ -150,8 +150,12 @@ function multiplyTensors(a: Matrix, b: Matrix, target: Target): void {
   const [m, k] = a.shape as [number, number];
   const n = b.shape[1]!;
   if (a.dtype === 'f32' && b.dtype === 'f32' && target.alpha === 1) {
-    if (b.strides[1] === 1 && isInPlace(a.arena, m, n, k)) return multiplyInPlace(a, b, target);
-    if (m > 1 && m <= MC) return multiplyOneBlock(a, b, target);
+    const isSmall = b.strides[1] === 1 && isInPlace(a.arena, m, n, k);
+    if (isSmall || (m > 1 && m <= MC)) {
+      const multiply = isSmall ? multiplyInPlace : multiplyOneBlock;
+      multiply(a, b, target);
+      return;
+    }
   }
   const panelDtype = isPackedWide(b.dtype) ? 'f32' : (b.dtype as OperandDType);
   const terms = termsOfBlocks(a.arena, k);
@@ -192,8 +196,8 @@ function multiplyOneBlock(a: Matrix, b: Matrix, { c, stride, accumulate }: Targe
     const left = a.offset + pc * aCol * 4;
     const tasks = chunks.map(([first, count]): Task => {
       const [right, to] = [b.offset + (pc * bRow + first * bCol) * 4, c + first * 4];
-      const sizes = [width, m, count, kc];
-      const args = [...sizes, left, aRow, aCol, right, bRow, bCol, to, stride, adds, PACKED_A, PACKED_B, PANEL];
+      const matrices = [left, aRow, aCol, right, bRow, bCol, to, stride];
+      const args = [width, m, count, kc, ...matrices, adds, PACKED_A, PACKED_B, PANEL];
       return [{ kernel: 'multiplyPacking_f32', args }];
     });
     arena.runTasks(tasks);
