@@ -2,35 +2,31 @@
  * One row against column panels:  y[n] (+)= x[k] B.  Bound by the memory that B streams from, so B is read strictly in
  * order, a panel at a time: four streams side by side reach 60 % of the bandwidth, one reaches 93 %.
  *
- * The latency of the sums is hidden along k instead: terms k mod 4 (panels of 8 columns) or k mod 2 (16) go to chains of
- * their own, which are added as (0 + 1) + (2 + 3). So a row alone may differ in the last bits from the same row among others.
+ * The latency of the sums is hidden along k instead: terms k mod 4 go to chains of their own, which are added as
+ * (0 + 1) + (2 + 3). So a row alone may differ in the last bits from the same row among others.
  */
 import { BF16, bytesOf, load4, madd4 } from './element';
 import { copyTile, PANEL_BYTES } from './matmul';
 
-/** `width`: columns of a panel, 8 or 16; `panelRows` >= k: its rows. `x`: k adjacent FP32. `scratch`: that of `multiply`. */
+/** `width`: columns of a panel, 8 or 16; `panelBytes`: from one to the next. `x`: k adjacent FP32. `scratch`: that of `multiplyPanels`. */
 export function gemv<T>(
   width: i32,
   n: i32,
   k: i32,
   x: usize,
   b: usize,
-  panelRows: i32,
+  panelBytes: usize,
   y: usize,
   accumulate: i32,
   scratch: usize,
 ): void {
-  const panelBytes = usize(panelRows) * width * bytesOf<T>();
   const edge = scratch + PANEL_BYTES;
   for (let j = 0; j < n; j += width) {
     const valid = min(width, n - j);
     const to = valid == width ? y : edge;
     if (accumulate && valid < width) copyTile(1, valid, y, 0, edge, 0);
-    if (ASC_FEATURE_RELAXED_SIMD) {
-      if (width == 16) gemv16<T>(k, x, b, to, accumulate);
-      else gemv8<T>(k, x, b, to, accumulate);
-    } else {
-      gemv8<T>(k, x, b, to, accumulate);
+    for (let half: usize = 0; half < usize(width); half += 8) {
+      gemv8<T>(k, x, b + half * bytesOf<T>(), usize(width) * bytesOf<T>(), to + (half << 2), accumulate);
     }
     if (valid < width) copyTile(1, valid, edge, 0, y, 0);
     b += panelBytes;
@@ -66,9 +62,8 @@ function storeColumns<T>(first: v128, second: v128, y: usize, accumulate: i32): 
   v128.store(y, high, 16);
 }
 
-/** A panel of 8 columns, four steps of k at a time. */
-function gemv8<T>(k: i32, x: usize, b: usize, y: usize, accumulate: i32): void {
-  const step = 8 * bytesOf<T>();
+/** 8 columns of a panel with rows of `step` bytes, four steps of k at a time. */
+function gemv8<T>(k: i32, x: usize, b: usize, step: usize, y: usize, accumulate: i32): void {
   let s0 = f32x4.splat(0);
   let s1 = f32x4.splat(0);
   let s2 = f32x4.splat(0);
@@ -106,43 +101,4 @@ function gemv8<T>(k: i32, x: usize, b: usize, y: usize, accumulate: i32): void {
   const first = f32x4.add(f32x4.add(s0, s2), f32x4.add(s4, s6));
   const second = f32x4.add(f32x4.add(s1, s3), f32x4.add(s5, s7));
   storeColumns<T>(first, second, y, accumulate);
-}
-
-/** A panel of 16 columns, two steps of k at a time. */
-function gemv16<T>(k: i32, x: usize, b: usize, y: usize, accumulate: i32): void {
-  const half = 8 * bytesOf<T>();
-  let s0 = f32x4.splat(0);
-  let s1 = f32x4.splat(0);
-  let s2 = f32x4.splat(0);
-  let s3 = f32x4.splat(0);
-  let s4 = f32x4.splat(0);
-  let s5 = f32x4.splat(0);
-  let s6 = f32x4.splat(0);
-  let s7 = f32x4.splat(0);
-  let twos = k >> 1;
-  if (twos > 0) {
-    do {
-      let value = v128.load_splat<f32>(x);
-      s0 = madd4(value, first4<T>(b), s0);
-      s1 = madd4(value, second4<T>(b), s1);
-      s2 = madd4(value, first4<T>(b + half), s2);
-      s3 = madd4(value, second4<T>(b + half), s3);
-      value = v128.load_splat<f32>(x, 4);
-      s4 = madd4(value, first4<T>(b + 2 * half), s4);
-      s5 = madd4(value, second4<T>(b + 2 * half), s5);
-      s6 = madd4(value, first4<T>(b + 3 * half), s6);
-      s7 = madd4(value, second4<T>(b + 3 * half), s7);
-      x += 8;
-      b += 4 * half;
-    } while (--twos);
-  }
-  if (k & 1) {
-    const value = v128.load_splat<f32>(x);
-    s0 = madd4(value, first4<T>(b), s0);
-    s1 = madd4(value, second4<T>(b), s1);
-    s2 = madd4(value, first4<T>(b + half), s2);
-    s3 = madd4(value, second4<T>(b + half), s3);
-  }
-  storeColumns<T>(f32x4.add(s0, s4), f32x4.add(s1, s5), y, accumulate);
-  storeColumns<T>(f32x4.add(s2, s6), f32x4.add(s3, s7), y + 32, accumulate);
 }

@@ -43,7 +43,7 @@ export {
 export { gatherRows, scatterRows, transposeBlocks } from './gather';
 export { lfsr_u32, xorwow_u32 } from './generators';
 export { peak_f32, read_f32 } from './limits';
-export { multiplyInPlace_f32, multiplyPacking_f32, scale_f32 } from './matmul';
+export { multiplyInPlace_f32, multiplyPacking_f32, multiplyPanels, scale_f32 } from './matmul';
 export * from './matmul-formats.gen';
 export { layernorm_bf16, layernorm_f32, rmsnorm_bf16, rmsnorm_f32 } from './norm';
 export { packPanels } from './pack';
@@ -80,11 +80,9 @@ export {
   rows3,
   rows4,
   rows5,
-  rows6,
   tile1,
   tile2,
   tile3,
   tile4,
   tile5,
-  tile6,
 } from './tiles.gen';

@@ -1,7 +1,7 @@
 /**
  * Matrix product  C[m, n] (+)= sum_k A[m, k] B[k, n],  FP32 accumulation: the blocks that `src/kernels/matmul.ts` drives.
  *
- * Goto's scheme. The driver packs a block of B (KC x NC) and of A (MC x KC); `multiply` runs the tiles over them:
+ * Goto's scheme. The driver packs a block of B (KC x NC) and of A (MC x KC); `multiplyPanels` runs the tiles over them:
  *
  *     for each panel of B (8 or 16 columns; in L1)     for each panel of A (5 or 6 rows; in L2)     one tile of C
  *
@@ -9,8 +9,9 @@
  * edge is computed whole in scratch, and its valid columns go to C.
  * Every element of C is a chain of sums in the order of k, whatever the tile: the same bits for every blocking of m and n.
  */
-import { bytesOf, F32 } from './element';
-import { NR, packColumns, packRows, panelCount, widenPanel } from './pack';
+import { F32 } from './element';
+import { widenAny } from './matmul-formats.gen';
+import { NR, packColumns, packRows, panelCount } from './pack';
 import { rows, tile, wide } from './tiles.gen';
 
 /** Bytes at the head of `scratch` for a panel of B in FP32, 512 x 16 at most; a panel of C, 180 x 16, lies behind it. */
@@ -81,28 +82,28 @@ function multiplyPanel(
 }
 
 /**
- * C[m, n] (+)= A B for packed row panels `a` in FP32 and column panels `b` of `width` columns in format T; m <= 180, k <= 512.
- * A panel holds `panelRows` >= k rows, of which the first k are used. `cStride` in elements.
+ * C[m, n] (+)= A B for packed row panels `a` in FP32 and column panels `b` of `width` columns; m <= 180, k <= 512. `format`:
+ * that of the panels, 0 for FP32. `panelBytes`: from one panel to the next. `cStride` in elements.
  */
-export function multiply<T>(
+export function multiplyPanels(
+  format: i32,
   width: i32,
   m: i32,
   n: i32,
   k: i32,
   a: usize,
   b: usize,
-  panelRows: i32,
+  panelBytes: usize,
   c: usize,
   cStride: i32,
   accumulate: i32,
   scratch: usize,
 ): void {
   const cStep = usize(cStride) << 2;
-  const panelBytes = usize(panelRows) * width * bytesOf<T>();
   for (let j = 0; j < n; j += width) {
     let panel = b;
-    if (idof<T>() != idof<F32>()) {
-      widenPanel<T>(k * width, b, scratch);
+    if (format != 0) {
+      widenAny(format, k * width, b, scratch);
       panel = scratch;
     }
     multiplyPanel(width, m, min(width, n - j), k, a, panel, c, cStep, accumulate, scratch + PANEL_BYTES);
@@ -198,7 +199,8 @@ export function multiplyPacking_f32(
   for (let j = 0; j < n; j += 32) {
     const columns = min(32, n - j);
     packColumns<F32>(k, columns, b + ((usize(j) * bColStride) << 2), bRowStride, bColStride, packedB, width);
-    multiply<F32>(width, m, columns, k, packedA, packedB, k, c + (j << 2), cStride, accumulate, scratch);
+    const panelBytes = (usize(k) * width) << 2;
+    multiplyPanels(0, width, m, columns, k, packedA, packedB, panelBytes, c + (j << 2), cStride, accumulate, scratch);
   }
 }
 

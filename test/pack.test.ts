@@ -105,7 +105,7 @@ test('the kernels are there as a file too, and it is the module that the JavaScr
     const exportsOf = (module) => WebAssembly.Module.exports(module).map(({ name }) => name);
     console.log(JSON.stringify([exportsOf(new WebAssembly.Module(bytes)), exportsOf(kernelModule('simd'))]));`;
   const [file, carried] = run('wasm.mjs', program) as [string[], string[]];
-  expect(file).toContain('multiply_f32');
+  expect(file).toContain('multiplyPanels');
   expect(file).toEqual(carried);
 });
 

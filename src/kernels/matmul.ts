@@ -28,7 +28,7 @@ import {
 } from './blocking.ts';
 import { type Rounding, storeRounded } from './cast.ts';
 import { DTYPES } from './dtype.ts';
-import { expectOperandDType, type OperandDType } from './operands.ts';
+import { expectOperandDType, OPERAND_DTYPES, type OperandDType } from './operands.ts';
 import { PackedWeights } from './packed.ts';
 import type { Call, Task } from './pool.ts';
 import { expectMatrix, expectShape, type Tensor } from './tensor.ts';
@@ -279,6 +279,7 @@ function multiplyBlocks(
   const width = panelWidth(arena);
   const blocks = rowBlocks(arena, m);
   const panelElementBytes = DTYPES[panelDtype].bytes;
+  const format = OPERAND_DTYPES.indexOf(panelDtype);
   for (let jc = 0; jc < n; jc += NC) {
     const nc = Math.min(NC, n - jc);
     // With many row blocks there is work for all threads without packing A once for each chunk of columns.
@@ -292,12 +293,13 @@ function multiplyBlocks(
         return chunks.map(([first, count]): Task => {
           const from = panels.at + first * panels.rows * panelElementBytes;
           const to = c + (ic * stride + jc + first) * 4;
+          const panelBytes = panels.rows * width * panelElementBytes;
           const multiply: Call =
             mc === 1 && hasGemv(panelDtype)
-              ? { kernel: `gemv_${panelDtype}`, args: [width, count, kc, PACKED_A, from, panels.rows, to, adds, PANEL] }
+              ? { kernel: `gemv_${panelDtype}`, args: [width, count, kc, PACKED_A, from, panelBytes, to, adds, PANEL] }
               : {
-                  kernel: `multiply_${panelDtype}`,
-                  args: [width, mc, count, kc, PACKED_A, from, panels.rows, to, stride, adds, PANEL],
+                  kernel: 'multiplyPanels',
+                  args: [format, width, mc, count, kc, PACKED_A, from, panelBytes, to, stride, adds, PANEL],
                 };
           return [...pack, multiply];
         });
