@@ -484,10 +484,10 @@ describe('networks as data', () => {
 
   test('the shipped ones are found by id and alias, and named by the systems', () => {
     expect(networks().map(({ id }) => id)).toEqual([
-      ...['efa-v2', 'efa-v3', 'efa-v4', 'infiniband-hdr', 'infiniband-ndr', 'infiniband-xdr'],
+      ...['efa-v1', 'efa-v2', 'efa-v3', 'efa-v4', 'infiniband-hdr', 'infiniband-ndr', 'infiniband-xdr'],
     ]);
     expect(findNetwork('10P10U')).toBe(findNetwork('efa-v3'));
-    expect(() => findNetwork('efa-v9')).toThrow('nearest: efa-v2, efa-v3, efa-v4');
+    expect(() => findNetwork('efa-v9')).toThrow('nearest: efa-v1, efa-v2, efa-v3');
     expect(findSystem('trn3-gen2').network?.id).toBe('efa-v4');
   });
 

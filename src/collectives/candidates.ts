@@ -3,8 +3,9 @@
  * collective, the number of ranks and the fabric. Each is a name, and how its schedule is built for a placed group.
  *
  * Neuron's library has ring, KangaRing, mesh, single-step mesh, RDH and hierarchies of them, NVIDIA's has rings, double
- * binary trees and, on one switch, NVLS. see: docs/collectives.md. What the libraries do not have (a broadcast on
- * Trainium), any algorithm may serve.
+ * binary trees of one rank a node (inside a node they are a chain, as a ring is) and, on one switch, NVLS; MSCCL++ has
+ * exchanges with all peers at once. see: docs/collectives.md. What the libraries do not have (a broadcast on Trainium), any
+ * algorithm may serve.
  */
 import type { Cluster } from '../fabric/cluster.ts';
 import { collectiveAlgorithms, findAlgorithm } from './algorithms/registry.ts';
@@ -29,7 +30,9 @@ export const ELEMENTS_PER_RANK: number = 3 * 2 ** 10;
 const REDUCTIONS: readonly Collective[] = ['all-reduce', 'all-gather', 'reduce-scatter'];
 const NOT_IN_LIBRARY: Readonly<Record<CollectiveEngine['library'], readonly string[]>> = {
   neuron: ['double-binary-tree', 'binomial-tree', 'switch'],
+  'neuron-rings': ['double-binary-tree', 'binomial-tree', 'switch', 'mesh', 'single-step-mesh', 'rdh', 'kangaring'],
   nccl: ['mesh', 'single-step-mesh', 'rdh', 'kangaring', 'bidirectional-ring', 'pairwise'],
+  mscclpp: ['double-binary-tree', 'binomial-tree', 'rdh', 'kangaring', 'bidirectional-ring', 'pairwise'],
 };
 function isUnusual(collective: Collective, name: string, library: CollectiveEngine['library']): boolean {
   // A ring would carry every block through half the ranks.
@@ -78,6 +81,7 @@ export function candidatesFor(
     if (OTHER_NAMES.includes(name) || (wanted !== undefined && name !== wanted)) continue;
     if (whyNot(algorithm, collective, p, {}) !== null) continue;
     if (wanted === undefined && isUnusual(collective, name, library)) continue;
+    if (wanted === undefined && !isPlacedWell(name, members, cluster, library)) continue;
     if (ALL_PAIRS.includes(name) && p * p > MAX_PAIRS) continue;
     if (name === 'switch' && !hangsOnOneSwitch(cluster, members)) continue;
     // Pairs are neighbours in the order of the ring: they share a chip if each chip has an even number of ranks.
@@ -86,8 +90,24 @@ export function candidatesFor(
     for (const slices of SLICES[name] ?? [undefined])
       add(name, { ...(orders && { orders }), ...(slices !== undefined && { slices }) });
   }
+  if (library === 'neuron-rings') return found;
   if (wanted === undefined || wanted === 'hierarchical') addChipHierarchies(collective, members, perChip, cluster, add);
   return found;
+}
+
+/** Whether the library uses the algorithm for ranks so placed. */
+function isPlacedWell(
+  name: string,
+  members: Int32Array,
+  { chipOf, chipsPerNode }: Cluster,
+  library: CollectiveEngine['library'],
+): boolean {
+  const nodeOf = (rank: number): number => Math.floor(chipOf(rank) / chipsPerNode);
+  const isInNodes = nodeOf(members[0]!) === nodeOf(members[1]!);
+  if (name === 'double-binary-tree') return !isInNodes;
+  // A ring through all nodes: Neuron's library has left it for hierarchies.
+  const isFlat = isInNodes && nodeOf(members[0]!) !== nodeOf(members.at(-1)!);
+  return !(isFlat && library === 'neuron' && name.endsWith('ring'));
 }
 
 /** Inside the chip in one step, and between the ranks at the same place on their chips. */
@@ -120,12 +140,18 @@ function addChipHierarchies(
 
 /** Orders that make neighbours of an algorithm neighbours in the fabric. */
 function ordersOf(name: string, members: Int32Array, perChip: number, cluster: Cluster): Int32Array[] | undefined {
+  if (name === 'kangaring') return ringOrders(cluster, members).flatMap((order) => [order, swapPairs(order)]);
   if (name.endsWith('ring')) return ringOrders(cluster, members);
   if (name !== 'rdh' || cluster.scaleUp.fabric.type !== 'torus') return undefined;
   const chips = cubeOrder(cluster, members);
   if (chips.length * perChip !== members.length) return undefined;
   // The ranks of a chip are the lowest bits.
   return [Int32Array.from(members, (_, corner) => chips[Math.floor(corner / perChip)]! * perChip + (corner % perChip))];
+}
+
+/** With primary and partner of each pair exchanged: over both orders each rank works for half of the data. */
+function swapPairs(order: Int32Array): Int32Array {
+  return order.map((_, i) => order[i ^ 1]!);
 }
 
 /** The data of a schedule; neighbours for point-to-point. */

@@ -4,8 +4,8 @@
  *
  *     time = start + the phases of the plan; with host timing: max(launch, time); called by a framework: dispatch + time
  *
- * Where the library cuts the data into chunks that follow each other through the levels, the slower level's bandwidth counts
- * and the latencies of both. The closed forms cost a microsecond once a group and algorithm are prepared: `rounds.ts` inside
+ * Where the library cuts the data into chunks that follow each other through the levels, the latencies of both levels count,
+ * the slower one's bandwidth, and the other's for one chunk. The closed forms cost a microsecond once a group and algorithm are prepared: `rounds.ts` inside
  * a node, from the schedule itself, `scale-out.ts` between nodes. Flow and event run the schedules (`execute.ts`).
  */
 import { expectInteger, expectOneOf } from '../base/errors.ts';
@@ -14,7 +14,7 @@ import type { Cluster } from '../fabric/cluster.ts';
 import { type Constants, fittedConstants } from '../hardware/fitted.ts';
 import { collectiveAlgorithms } from './algorithms/registry.ts';
 import type { CollectiveCase, CollectiveClock, CollectiveCost, RankGroup } from './cost.ts';
-import { type CollectiveEngine, collectiveEngine } from './engine.ts';
+import { type CollectiveEngine, type CollectiveLibrary, collectiveEngine } from './engine.ts';
 import { type Fidelity, type PhaseRun, type ResourceUse, resourceUses } from './execute.ts';
 import { busFactor } from './formula.ts';
 import { type Plan, type PlanShape, shapePlans, tunePlan } from './plans.ts';
@@ -53,10 +53,18 @@ export class CollectiveModel {
   readonly #hasKinds: boolean;
   readonly #plans = new Map<string, readonly Plan[]>();
 
-  /** @param wires of the same cluster, where another model has prepared what does not depend on the constants */
-  constructor(cluster: Cluster, constants: Constants = fittedConstants(), wires: Wires = new Wires(cluster)) {
+  /**
+   * @param wires of the same cluster, where another model has prepared what does not depend on the constants
+   * @param library the machine's own if left out
+   */
+  constructor(
+    cluster: Cluster,
+    constants: Constants = fittedConstants(),
+    wires: Wires = new Wires(cluster),
+    library?: CollectiveLibrary,
+  ) {
     this.cluster = cluster;
-    this.engine = collectiveEngine(cluster, constants);
+    this.engine = collectiveEngine(cluster, constants, library);
     this.wires = wires;
     this.#hasKinds = cluster.faultyNodes.size + cluster.slowChips.size > 0;
     this.#late = Array.from(cluster.lateRanks.values()).reduce((most, late) => Math.max(most, late), 0);
@@ -70,12 +78,12 @@ export class CollectiveModel {
       const [{ plan, time }] = this.candidates(request) as [PlanCost];
       return this.#answer(request, plan, time);
     }
-    const { protocols } = this.engine;
     let least = Number.POSITIVE_INFINITY;
     let winner = plans[0]!;
     for (let i = 0; i < plans.length; i++) {
-      for (let protocol = this.#firstProtocol(plans[i]!); protocol < protocols.length; protocol++) {
-        const time = this.#atLeast(plans[i]!, request.bytes, protocol);
+      const { protocols } = plans[i]!;
+      for (let p = 0; p < protocols.length; p++) {
+        const time = this.#atLeast(plans[i]!, request, protocols[p]!);
         if (time < least) {
           least = time;
           winner = plans[i]!;
@@ -94,7 +102,7 @@ export class CollectiveModel {
     const runs: PhaseRun[] = [];
     let { time } = best!;
     if (fidelity !== 'formula' && request.bytes > 0 && plan.phases.length > 0) {
-      time = this.#run(plan, request.bytes, index, fidelity, runs);
+      time = this.#run(plan, request, index, fidelity, runs);
     }
     return {
       ...this.#answer(request, plan, time),
@@ -112,11 +120,10 @@ export class CollectiveModel {
   candidates(request: CollectiveCase): PlanCost[] {
     const { protocols } = this.engine;
     const costs = this.plans(request).map((plan) => {
-      let best = this.#firstProtocol(plan);
-      for (let i = best + 1; i < protocols.length; i++) {
-        if (this.#atLeast(plan, request.bytes, i) < this.#atLeast(plan, request.bytes, best)) best = i;
-      }
-      return { plan, protocol: protocols[best]!.name, time: this.#atLeast(plan, request.bytes, best), index: best };
+      const times = plan.protocols.map((protocol) => this.#atLeast(plan, request, protocol));
+      const time = times.reduce((least, each) => Math.min(least, each));
+      const index = plan.protocols[times.indexOf(time)]!;
+      return { plan, protocol: protocols[index]!.name, time, index };
     });
     const byTime = (a: PlanCost, b: PlanCost): number => a.time - b.time;
     costs.sort(byTime);
@@ -124,7 +131,7 @@ export class CollectiveModel {
       let least = Number.POSITIVE_INFINITY;
       for (const cost of costs) {
         if (cost.time >= least) break;
-        cost.time = this.#formula(cost.plan, request.bytes, cost.index);
+        cost.time = this.#formula(cost.plan, request, cost.index);
         least = Math.min(least, cost.time);
       }
       costs.sort(byTime);
@@ -175,11 +182,6 @@ export class CollectiveModel {
     }
   }
 
-  /** Reduction on a switch has no flags in its data: it synchronises by chunks, with the last protocol. */
-  #firstProtocol({ usesSwitch }: Plan): number {
-    return usesSwitch ? this.engine.protocols.length - 1 : 0;
-  }
-
   #answer(
     { collective, bytes, group, timing = 'device' }: CollectiveCase,
     plan: Plan,
@@ -193,53 +195,69 @@ export class CollectiveModel {
   }
 
   /** On the first kind of node. */
-  #atLeast({ inside, between }: Plan, bytes: Bytes, index: number): Seconds {
+  #atLeast({ inside, between }: Plan, request: CollectiveCase, index: number): Seconds {
     if (inside.length + between.length === 0) return 0;
     const protocol = this.engine.protocols[index]!;
-    const near = roundsTime(inside, bytes, protocol, index);
-    return this.#combine(near, roundsTime(between, bytes, protocol, index), inside, between, index);
+    const holds = areFull(request);
+    const near = roundsTime(inside, request.bytes, protocol, index, holds);
+    const far = roundsTime(between, request.bytes, protocol, index, holds);
+    return this.#combine(near, far, inside, between, index, request.bytes);
   }
 
   /** On the slowest kind of node. */
-  #formula({ insides, between }: Plan, bytes: Bytes, index: number): Seconds {
+  #formula({ insides, between }: Plan, request: CollectiveCase, index: number): Seconds {
     const protocol = this.engine.protocols[index]!;
-    const far = roundsTime(between, bytes, protocol, index);
+    const holds = areFull(request);
+    const far = roundsTime(between, request.bytes, protocol, index, holds);
     return insides().reduce((slowest, inside) => {
-      const near = roundsTime(inside, bytes, protocol, index);
-      return Math.max(slowest, this.#combine(near, far, inside, between, index));
+      const near = roundsTime(inside, request.bytes, protocol, index, holds);
+      return Math.max(slowest, this.#combine(near, far, inside, between, index, request.bytes));
     }, 0);
   }
 
   /** Start and both levels, one after the other or overlapping. */
-  #combine(near: Seconds, far: Seconds, inside: Plan['inside'], between: Plan['between'], index: number): Seconds {
+  #combine(
+    near: Seconds,
+    far: Seconds,
+    inside: Plan['inside'],
+    between: Plan['between'],
+    index: number,
+    bytes: Bytes,
+  ): Seconds {
+    const { pipelineChunk } = this.engine;
     const protocol = this.engine.protocols[index]!;
     const start = protocol.start + this.#late;
-    if (!this.engine.overlapsPhases || near === 0 || far === 0) return start + near + far;
-    const nearLatency = roundsTime(inside, 0, protocol, index);
-    const farLatency = roundsTime(between, 0, protocol, index);
-    return start + nearLatency + farLatency + Math.max(near - nearLatency, far - farLatency);
+    if (pipelineChunk === null || bytes <= pipelineChunk || near === 0 || far === 0) return start + near + far;
+    const nearLatency = roundsTime(inside, 0, protocol, index, 1);
+    const farLatency = roundsTime(between, 0, protocol, index, 1);
+    const nearBytes = near - nearLatency;
+    const farBytes = far - farLatency;
+    const hidden = Math.min(nearBytes, farBytes) * (1 - pipelineChunk / bytes);
+    return start + near + far - hidden;
   }
 
   #run(
     { phases, inside, between }: Plan,
-    bytes: Bytes,
+    request: CollectiveCase,
     index: number,
     fidelity: 'flow' | 'event',
     runs: PhaseRun[],
   ): Seconds {
     const protocol = this.engine.protocols[index]!;
+    const { bytes } = request;
+    const holds = areFull(request);
     const times = { inside: 0, between: 0 };
     for (const { level, run } of phases) {
       if (level === 'between' && this.#isTooLarge(between)) {
-        times.between += roundsTime(between, bytes, protocol, index);
+        times.between += roundsTime(between, bytes, protocol, index, holds);
         continue;
       }
-      const result = run(bytes, index, fidelity);
+      const result = run(bytes, index, fidelity, holds);
       runs.push(result);
       times[level] += result.time;
     }
     // Ranks that are late are inside the times already.
-    return this.#combine(times.inside, times.between, inside, between, index) - this.#late;
+    return this.#combine(times.inside, times.between, inside, between, index, bytes) - this.#late;
   }
 
   /** Whether the rounds between nodes, of all ranks, are too many transfers to be run one by one. */
@@ -248,6 +266,11 @@ export class CollectiveModel {
     const messages = between.reduce((sum, { count, peers }) => sum + count * peers, 0);
     return messages * ranks > MAX_EXPLICIT;
   }
+}
+
+/** 1 if there are elements for a chunk of each rank: else a ring is so empty that no message waits for the one before. */
+function areFull({ bytes, elementBytes = 2, group }: CollectiveCase): 0 | 1 {
+  return bytes >= elementBytes * group.ranks ? 1 : 0;
 }
 
 function expectBytes(bytes: Bytes): void {

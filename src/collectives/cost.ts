@@ -22,8 +22,8 @@ export interface CollectiveCase {
   /** Size column of nccl-tests and nccom-test, per rank: the larger of a rank's input and output. */
   readonly bytes: Bytes;
   readonly group: RankGroup;
-  /** Element type of a reduction; decides the traffic of the adding. bf16 if left out. */
-  readonly dtype?: string;
+  /** Of one element, 2 if left out: a ring of more ranks than elements has chunks without any. */
+  readonly elementBytes?: Bytes;
   /** By its documented name, or `auto` (the default): the one with the least predicted time. */
   readonly algorithm?: string;
   /**

@@ -10,6 +10,8 @@ import type { Wires } from './wires.ts';
 export interface Drive {
   /** Of a transfer: from the departure of its last byte to the receiver's next step. */
   readonly latency: Float64Array;
+  /** Of a transfer: time that it occupies its path beside its bytes; left out where none does. */
+  readonly hold?: Float64Array;
   /** Part of every capacity that carries data. */
   readonly efficiency: number;
 }
@@ -31,8 +33,8 @@ export function transferLatency(
   protocol: Protocol,
 ): Seconds {
   const { step, message, networkMessage } = engine;
-  const hop = isFar ? protocol.networkHop : protocol.hop;
-  return Math.max(along, hop) + step + (sends - 1) * (isFar ? networkMessage : message);
+  if (!isFar) return Math.max(along, protocol.hop) + step + (sends - 1) * message;
+  return protocol.networkHop + protocol.networkPasses * along + step + (sends - 1) * networkMessage;
 }
 
 /** The drive of a program under a protocol. */
@@ -41,5 +43,8 @@ export function driveOf(program: Program, wires: Wires, engine: CollectiveEngine
   const latency = Float64Array.from(program.path, (path, t) =>
     transferLatency(wires.paths.latency[path]!, wires.crossesNetwork(path), sends[t]!, engine, protocol),
   );
-  return { latency, efficiency: protocol.efficiency };
+  const { efficiency } = protocol;
+  if (engine.networkHold === 0) return { latency, efficiency };
+  const hold = Float64Array.from(program.path, (path) => (wires.crossesNetwork(path) ? engine.networkHold : 0));
+  return { latency, hold, efficiency };
 }

@@ -37,7 +37,19 @@ export function runEvents(
   chunk: Bytes = DEFAULT_CHUNK,
   ready?: Float64Array,
 ): EventResult {
-  const bytes = program.bytes.map((b) => b * scale);
+  const { hold } = drive;
+  const alone = (path: number): number => {
+    const { ways, entries, resource, weight } = wires.paths;
+    let limit = Number.POSITIVE_INFINITY;
+    for (let i = entries[ways[path]!]!; i < entries[ways[path]! + 1]!; i++) {
+      limit = Math.min(limit, capacity[resource[i]!]! / weight[i]!);
+    }
+    return limit * drive.efficiency;
+  };
+  // A message that is held occupies its path as the bytes would that it could send meanwhile.
+  const bytes = program.bytes.map(
+    (b, t) => b * scale + (hold === undefined || hold[t] === 0 ? 0 : hold[t]! * alone(program.path[t]!)),
+  );
   const size = Math.max(chunk, smallestChunk(program.path, bytes, wires));
   const run = new EventRun(program, bytes, wires, capacity, drive, size);
   run.run(ready);

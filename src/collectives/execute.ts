@@ -48,6 +48,13 @@ interface Prepared {
   readonly flow: () => Folded & { readonly resources: Int32Array };
 }
 
+/** Number of the protocol, the clock, and whether messages hold their senders. */
+interface How {
+  readonly protocol: number;
+  readonly fidelity: 'flow' | 'event';
+  readonly holds: 0 | 1;
+}
+
 /** Ends that differ by less than this part of the time are one: rounding. */
 const IN_STEP = 1e-6;
 
@@ -81,12 +88,13 @@ export class PhaseClock {
    * Runs the phase of a collective of `bytes`.
    * @throws RangeError if that is too much for one run: more than 2^21 transfers
    */
-  run(bytes: Bytes, protocol: number, fidelity: 'flow' | 'event'): PhaseRun {
+  run(bytes: Bytes, protocol: number, fidelity: 'flow' | 'event', holds: 0 | 1): PhaseRun {
     const { lateRanks } = this.#wires.cluster;
-    const folded = lateRanks.size === 0 ? this.#runClasses(bytes, protocol, fidelity) : null;
+    const how = { protocol, fidelity, holds };
+    const folded = lateRanks.size === 0 ? this.#runClasses(bytes, how) : null;
     if (folded !== null) return folded;
     this.#whole ??= this.#prepare(Array.from({ length: this.#schedule.steps }, (_, step) => step));
-    const { time, peak } = this.#execute(this.#whole, bytes, protocol, fidelity, this.#readyTimes());
+    const { time, peak } = this.#execute(this.#whole, bytes, how, this.#readyTimes());
     return { time, wires: this.#wires, load: this.#whole.load.map((load) => load * bytes), peak };
   }
 
@@ -105,12 +113,12 @@ export class PhaseClock {
   }
 
   /** One step of each class, if every one of them leaves all endpoints in step; null if not. */
-  #runClasses(bytes: Bytes, protocol: number, fidelity: 'flow' | 'event'): PhaseRun | null {
+  #runClasses(bytes: Bytes, how: How): PhaseRun | null {
     const resources = this.#wires.rate.length;
     const total = { time: 0, wires: this.#wires, load: new Float64Array(resources), peak: new Float64Array(resources) };
     for (const prepared of this.#classes) {
       const { count } = prepared;
-      const { time, earliest, peak } = this.#execute(prepared, bytes, protocol, fidelity);
+      const { time, earliest, peak } = this.#execute(prepared, bytes, how);
       if (this.#schedule.steps > 1 && time - earliest > IN_STEP * time) return null;
       total.time += count * time;
       for (let r = 0; r < prepared.load.length; r++) {
@@ -143,11 +151,11 @@ export class PhaseClock {
   #execute(
     { program, drives, flow }: Prepared,
     bytes: Bytes,
-    protocol: number,
-    fidelity: 'flow' | 'event',
+    { protocol, fidelity, holds }: How,
     ready?: Float64Array,
   ): ExecutionResult {
-    const drive = drives[protocol]!;
+    const driven = ({ hold, ...drive }: Drive): Drive => (hold && holds ? { ...drive, hold } : drive);
+    const drive = driven(drives[protocol]!);
     const wires = this.#wires;
     if (fidelity === 'event') {
       return runEvents(program, wires, wires.capacities(this.#engine), drive, bytes, DEFAULT_CHUNK, ready);
@@ -162,7 +170,7 @@ export class PhaseClock {
       return { ...result, peak };
     }
     const { problem, drives: folded, resourceClass, resources } = flow();
-    const result = runFlow(problem, folded[protocol]!, bytes);
+    const result = runFlow(problem, driven(folded[protocol]!), bytes);
     resources.forEach((resource, r) => {
       peak[resource] = result.peak[resourceClass[r]!]!;
     });

@@ -111,14 +111,16 @@ export function runFlow(problem: FlowProblem, drive: Drive, scale: number, ready
   const events = 2 * transfers + endpoints;
   const keys = new Float64Array(events);
   if (ready) keys.set(ready, 2 * transfers);
-  const { efficiency } = drive;
+  const { efficiency, hold } = drive;
+  // What a transfer alone would send while it is held counts as bytes of its own.
+  const held = (t: number): Bytes => (hold === undefined ? 0 : hold[t]! * paths.limit[path[t]!]! * efficiency);
 
   // In the order of the column numbers of assembly/flow.ts; a number is the length in bytes of a column of zeros.
   const ints = (length: number): number => 4 * length;
   const reals = (length: number): number => 8 * length;
   const columns: readonly Column[] = [
     path,
-    scale === 1 ? bytes : bytes.map((b) => b * scale),
+    scale === 1 && hold === undefined ? bytes : bytes.map((b, t) => b * scale + held(t)),
     reals(transfers),
     reals(transfers),
     reals(transfers),

@@ -59,8 +59,9 @@ export function fold(problem: FlowProblem, drives: readonly Drive[]): Folded | n
       resources: Int32Array.from(resources, (r) => problem.resources[r]!),
       stages: foldStages(stages, stage, endpoint, first),
     },
-    drives: drives.map(({ latency, efficiency }) => ({
+    drives: drives.map(({ latency, hold, efficiency }) => ({
       latency: Float64Array.from(first, (t) => latency[t]!),
+      ...(hold && { hold: Float64Array.from(first, (t) => hold[t]!) }),
       efficiency,
     })),
     resourceClass: resource,
@@ -85,7 +86,10 @@ function refine(problem: FlowProblem, drives: readonly Drive[]): Colours | null 
   for (let t = 0; t < transfers; t++) {
     transfer.add(t, hashReal(bytes[t]!));
     transfer.add(t, hashReal(paths.limit[path[t]!]!));
-    for (const { latency } of drives) transfer.add(t, hashReal(latency[t]!));
+    for (const { latency, hold } of drives) {
+      transfer.add(t, hashReal(latency[t]!));
+      if (hold) transfer.add(t, hashReal(hold[t]!));
+    }
   }
   for (let r = 0; r < capacity.length; r++) resource.add(r, hashReal(capacity[r]!));
   // Of a stage its place among those of its endpoint: a chain of equal stages would take a round for each link of it.

@@ -93,9 +93,13 @@ function positionsByChip(cluster: Cluster, members: Int32Array): Map<number, num
   return byChip;
 }
 
+/** Rings through several nodes at most: channels of a collective library. */
+const MAX_RINGS = 16;
+
 /**
  * The rings through the members, as orders of their positions: node by node, in a node along its edge-disjoint rings, the
- * members of a chip together. As many as every node has.
+ * members of a chip together. As many as every node has; over several nodes one for each chip, up to MAX_RINGS, that leaves
+ * the node from there, so that all adapters are used.
  */
 export function ringOrders(cluster: Cluster, members: Int32Array): Int32Array[] {
   const byChip = positionsByChip(cluster, members);
@@ -105,13 +109,33 @@ export function ringOrders(cluster: Cluster, members: Int32Array): Int32Array[] 
     const node = Math.floor(chip / chipsPerNode);
     nodes.set(node, [...(nodes.get(node) ?? []), chip % chipsPerNode]);
   }
-  const rings = Array.from(nodes, ([node, chips]) =>
-    edgeDisjointRings(scaleUp.fabric, chips).map((ring) =>
-      Array.from(ring).flatMap((chip) => byChip.get(node * chipsPerNode + chip)!),
+  const places = Array.from(nodes, ([node, chips]) => ({
+    node,
+    chips,
+    rings: edgeDisjointRings(scaleUp.fabric, chips),
+  }));
+  const least = (count: (place: (typeof places)[number]) => number): number =>
+    places.reduce((fewest, place) => Math.min(fewest, count(place)), Number.POSITIVE_INFINITY);
+  const count = least(({ rings }) => rings.length);
+  const exits =
+    places.length === 1
+      ? count
+      : Math.max(
+          count,
+          least(({ chips }) => Math.min(chips.length, MAX_RINGS)),
+        );
+  return Array.from({ length: exits }, (_, i) =>
+    Int32Array.from(
+      places.flatMap(({ node, chips, rings }) => {
+        const ring = Array.from(rings[i % count]!);
+        const exit = places.length === 1 ? ring.at(-1)! : chips[Math.floor((i * chips.length) / exits)]!;
+        const start = ring.indexOf(exit) + 1;
+        return [...ring.slice(start), ...ring.slice(0, start)].flatMap(
+          (chip) => byChip.get(node * chipsPerNode + chip)!,
+        );
+      }),
     ),
   );
-  const count = rings.reduce((least, { length }) => Math.min(least, length), rings[0]!.length);
-  return Array.from({ length: count }, (_, r) => Int32Array.from(rings.flatMap((ofNode) => ofNode[r]!)));
 }
 
 /**

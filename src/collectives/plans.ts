@@ -34,18 +34,25 @@ export interface PlanShape {
   readonly algorithm: string;
   /** Whether a switch adds on the way. */
   readonly usesSwitch: boolean;
+  readonly crossesNetwork: boolean;
   readonly phases: readonly ShapePhase[];
   /** Profiles of the phases inside nodes, for each kind of node: the first kind, and all of them. */
   readonly inside: () => readonly StepProfile[];
   readonly insides: () => readonly (readonly StepProfile[])[];
   /** What runs between nodes, in closed form. */
-  readonly between: { readonly algorithm: InterAlgorithm; readonly nodes: number; readonly part: number } | null;
+  readonly between: {
+    readonly algorithm: InterAlgorithm;
+    readonly nodes: number;
+    /** Of the collective's size, that a rank works on; and ranks of a chip that do. */
+    readonly part: number;
+    readonly perChip: number;
+  } | null;
 }
 
 interface PlanPhase {
   readonly level: 'inside' | 'between';
   /** Runs it on one node of each kind: the run of the slowest. */
-  readonly run: (bytes: Bytes, protocol: number, fidelity: 'flow' | 'event') => PhaseRun;
+  readonly run: (bytes: Bytes, protocol: number, fidelity: 'flow' | 'event', holds: 0 | 1) => PhaseRun;
 }
 
 /** One way to carry a collective out, ready to be timed. */
@@ -53,7 +60,8 @@ export interface Plan {
   readonly name: string;
   readonly algorithm: string;
   readonly steps: number;
-  readonly usesSwitch: boolean;
+  /** Numbers of the engine's protocols that can carry it. */
+  readonly protocols: readonly number[];
   readonly phases: readonly PlanPhase[];
   /** Rounds inside nodes, of the first kind of node; of every kind; and between nodes. */
   readonly inside: readonly Round[];
@@ -66,6 +74,7 @@ const NOTHING: PlanShape = {
   name: 'none',
   algorithm: 'none',
   usesSwitch: false,
+  crossesNetwork: false,
   phases: [],
   inside: () => [],
   insides: () => [],
@@ -77,22 +86,34 @@ const MAX_FLAT_RANKS = 256;
 
 /** The plan of a shape with the numbers of an engine. */
 export function tunePlan(shape: PlanShape, collective: Collective, wires: Wires, engine: CollectiveEngine): Plan {
-  const { name, algorithm, usesSwitch, phases, between } = shape;
+  const { name, algorithm, phases, between } = shape;
   const rounds = (profiles: readonly StepProfile[]): Round[] => profiles.map((profile) => roundOf(profile, engine));
   const inside = rounds(shape.inside());
   const far = between
-    ? interRounds(between.algorithm, collective, between.nodes, between.part, wires.cluster, engine)
+    ? interRounds(between.algorithm, collective, between.nodes, between.part, between.perChip, wires.cluster, engine)
     : [];
   return {
     name,
     algorithm,
-    usesSwitch,
+    protocols: usableProtocols(shape, wires, engine),
     steps: [...inside, ...far].reduce((sum, { count }) => sum + count, 0),
     phases: phases.map((phase) => planPhase(phase, wires, engine)),
     inside,
     insides: once(() => shape.insides().map(rounds)),
     between: far,
   };
+}
+
+/** A plan with a switch that adds has the protocols of switches, any other those that its network carries. */
+function usableProtocols(
+  { usesSwitch, crossesNetwork }: PlanShape,
+  { cluster }: Wires,
+  { protocols }: CollectiveEngine,
+): number[] {
+  const isOrdered = !crossesNetwork || cluster.system.network?.ordered !== false;
+  return protocols.flatMap(({ isSwitched, needsOrder }, i) =>
+    isSwitched === usesSwitch && (isOrdered || !needsOrder) ? [i] : [],
+  );
 }
 
 /** The clock of the first kind of node is kept; those of many other kinds would fill the memory. */
@@ -106,10 +127,10 @@ function planPhase(
   const first = once(() => clockOf(places()[0]!, wires));
   return {
     level,
-    run(bytes, protocol, fidelity) {
-      let slowest = first().run(bytes, protocol, fidelity);
+    run(bytes, protocol, fidelity, holds) {
+      let slowest = first().run(bytes, protocol, fidelity, holds);
       for (const groups of places().slice(1)) {
-        const run = clockOf(groups, new Wires(wires.cluster)).run(bytes, protocol, fidelity);
+        const run = clockOf(groups, new Wires(wires.cluster)).run(bytes, protocol, fidelity, holds);
         if (run.time > slowest.time) slowest = run;
       }
       return slowest;
@@ -133,7 +154,7 @@ export function shapePlans(
   if (nodes === 1) {
     const places = placesOf(cluster, inNode);
     return candidatesFor(collective, inNode[0]!, perChip, cluster, library, wanted).map((candidate) =>
-      insideShape(candidate, [collective], places, wires),
+      insideShape(candidate, [collective], places, wires, false),
     );
   }
   const isHierarchical = wanted === undefined || wanted === 'hierarchical';
@@ -143,9 +164,10 @@ export function shapePlans(
   if (groups.length === 0) return hierarchies;
   const flat = candidatesFor(collective, groups[0]!, perChip, cluster, library, wanted)
     .filter(({ algorithm }) => algorithm !== 'hierarchical')
-    .map((candidate) => insideShape(candidate, [collective], [groups], wires));
+    .map((candidate) => insideShape(candidate, [collective], [groups], wires, true));
   // Nodes of different sizes are not defined: only a group too large to be flat is taken as if its last node were full.
-  return group.ranks % perNode === 0 || flat.length === 0 ? [...flat, ...hierarchies] : flat;
+  const isFlatOnly = group.ranks % perNode !== 0 || library === 'neuron-rings';
+  return isFlatOnly && flat.length > 0 ? flat : [...flat, ...hierarchies];
 }
 
 /** The groups in one node of each kind, of the nodes in use. */
@@ -162,6 +184,7 @@ function insideShape(
   parts: readonly Collective[],
   places: readonly (readonly Int32Array[])[],
   wires: Wires,
+  crossesNetwork: boolean,
 ): PlanShape {
   const { name, algorithm, elements } = candidate;
   const schedules = parts.map((part) => once(() => candidate.schedule(part)));
@@ -172,6 +195,7 @@ function insideShape(
     name,
     algorithm,
     usesSwitch: algorithm === 'switch',
+    crossesNetwork,
     phases: schedules.map((schedule) => ({
       level: 'inside',
       schedule,
@@ -194,14 +218,19 @@ function hierarchicalShapes(
   const { cluster } = wires;
   const { perNode, nodes, perChip, inNode } = placeGroup(cluster, group);
   const isReduced = ['all-reduce', 'all-gather', 'reduce-scatter'].includes(collective);
-  const parts: readonly Collective[] = collective === 'all-reduce' ? ['reduce-scatter', 'all-gather'] : [collective];
+  // A switch that adds does both at once, one on the links up and the other on the links down.
+  const partsOf = ({ algorithm }: Candidate): readonly Collective[] =>
+    collective === 'all-reduce' && algorithm !== 'switch' ? ['reduce-scatter', 'all-gather'] : [collective];
+  const first = collective === 'all-reduce' ? 'reduce-scatter' : collective;
   const part = isReduced ? 1 / perNode : 1;
+  const { ranksPerChip, ranks } = cluster;
+  const active = Math.min(ranksPerChip, ranks, (group.perNode ?? ranks) * group.stride);
   const places = placesOf(cluster, inNode);
   const insides =
     perNode === 1
       ? [NOTHING]
-      : candidatesFor(parts[0]!, inNode[0]!, perChip, cluster, library).map((candidate) =>
-          insideShape(candidate, parts, places, wires),
+      : candidatesFor(first, inNode[0]!, perChip, cluster, library).map((candidate) =>
+          insideShape(candidate, partsOf(candidate), places, wires, true),
         );
   const nodeSize = cluster.ranksPerChip * cluster.chipsPerNode;
   const columns = once(() => [
@@ -221,8 +250,9 @@ function hierarchicalShapes(
       ...shape,
       name: `hierarchical(${shape.name}, ${inter})`,
       algorithm: 'hierarchical',
+      crossesNetwork: true,
       phases: [...shape.phases, between],
-      between: { algorithm: inter, nodes, part },
+      between: { algorithm: inter, nodes, part, perChip: active },
     }));
   });
 }

@@ -76,7 +76,9 @@ export function compileSteps(
         program.source[at] = g * schedule.endpoints + source;
         program.destination[at] = g * schedule.endpoints + destination;
         program.bytes[at] = transfers.length[t]! * bytesPerElement;
-        program.path[at] = wires.path(rankOf(source), rankOf(destination), touches[t]!);
+        // Only copies are duplicated.
+        const copies = transfers.action[t] === ADD ? 1 : touches[t]!;
+        program.path[at] = wires.path(rankOf(source), rankOf(destination), touches[t]!, copies);
         program.step[at] = steps[index]!;
         at++;
       }

@@ -1,9 +1,9 @@
 /**
  * Closed forms: what a schedule costs as a straight line in the bytes, found once from one step of each class.
  *
- *     round     `count` equal steps:  t = (count - 1) max(n g, l + n m) + L + n g
+ *     round     `count` equal steps:  t = (count - 1) max(n g + h, l + n m) + L + n g + h
  *               g: seconds per byte of the slowest transfer of a step, m: mean over its transfers, from the bytes of all
- *               transfers on each resource; l, L: mean and largest latency
+ *               transfers on each resource; l, L: mean and largest latency; h: the longest hold, part of l as well
  *     schedule  t = start + sum of the rounds
  *
  * In equal steps ranks pass data on in a cycle, as in a ring: a rank sends its next when its last is out (a loop of weight
@@ -33,6 +33,9 @@ export interface Round {
   /** One for each protocol of the engine. */
   readonly latency: readonly Seconds[];
   readonly meanLatency: readonly Seconds[];
+  /** Longest time, and mean, that a message occupies its sender beside its bytes. */
+  readonly hold: Seconds;
+  readonly meanHold: Seconds;
 }
 
 /** Transfers of a step that are alike: the same part of every kind of resource, and the same latencies. */
@@ -103,6 +106,7 @@ export function roundOf({ count, transfers }: StepProfile, engine: CollectiveEng
   const factors = kindFactors(engine);
   const gapOf = ({ fill }: TransferClass): number =>
     fill.reduce((slowest, part, kind) => Math.max(slowest, part / factors[kind]!), 0);
+  const holdOf = ({ isFar }: TransferClass): Seconds => (isFar ? engine.networkHold : 0);
   const latencies = engine.protocols.map((protocol) => ({
     of: ({ latency, isFar, sends }: TransferClass) => transferLatency(latency, isFar, sends, engine, protocol),
   }));
@@ -113,6 +117,8 @@ export function roundOf({ count, transfers }: StepProfile, engine: CollectiveEng
     meanGap: mean(transfers, gapOf),
     latency: latencies.map(({ of }) => largest(transfers, of)),
     meanLatency: latencies.map(({ of }) => mean(transfers, of)),
+    hold: largest(transfers, holdOf),
+    meanHold: mean(transfers, holdOf),
   };
 }
 
@@ -125,19 +131,24 @@ function mean(transfers: readonly TransferClass[], of: (transfer: TransferClass)
   return transfers.reduce((sum, transfer) => sum + transfer.count * of(transfer), 0) / total;
 }
 
-/** Time of the rounds for a collective of `bytes`, without the start. */
+/**
+ * Time of the rounds for a collective of `bytes`, without the start.
+ * @param holds 1, or 0 where so few messages are on their way that none waits for the one before
+ */
 export function roundsTime(
   rounds: readonly Round[],
   bytes: Bytes,
   { efficiency }: Protocol,
   protocol: number,
+  holds: 0 | 1,
 ): Seconds {
   const scaled = bytes / efficiency;
   let time = 0;
   for (let i = 0; i < rounds.length; i++) {
-    const { count, gap, meanGap, latency, meanLatency } = rounds[i]!;
-    const pace = Math.max(scaled * gap, meanLatency[protocol]! + scaled * meanGap);
-    time += (count - 1) * pace + latency[protocol]! + scaled * gap;
+    const { count, gap, meanGap, latency, meanLatency, hold, meanHold } = rounds[i]!;
+    const own = scaled * gap + holds * hold;
+    const pace = Math.max(own, meanLatency[protocol]! + scaled * meanGap + holds * meanHold);
+    time += (count - 1) * pace + latency[protocol]! + own;
   }
   return time;
 }

@@ -64,44 +64,47 @@ function doublings(nodes: number): number[] {
 /**
  * The rounds over `nodes` nodes.
  * @param part of the collective's size that each rank works on here
+ * @param perChip ranks of a chip that take part, of all groups side by side
  */
 export function interRounds(
   algorithm: InterAlgorithm,
   collective: Collective,
   nodes: number,
   part: number,
+  perChip: number,
   cluster: Cluster,
   engine: CollectiveEngine,
 ): Round[] {
   const { tiers } = cluster.scaleOut!;
-  const { ranksPerChip, chipsPerNode } = cluster;
+  const { chipsPerNode } = cluster;
   const { chip } = cluster.system;
   // On a GPU the rate of the copy kernels stands for its memory as well.
   const memory = chip.cores === null ? null : chip.memory.bandwidth;
   const worst = worstParts(cluster);
   return exchanges(algorithm, collective, nodes).map(({ count, share, distance, adds }) => {
     const bytes = part * share;
-    const perChip = bytes * Math.min(ranksPerChip, cluster.ranks);
+    const ofChip = bytes * perChip;
     // In and out together at the channel and in the memory, each way alone in the network.
     let gap = Math.max(
       (2 * bytes) / engine.channel,
-      memory === null ? 0 : (perChip * (1 + (adds ? ADD_TOUCHES : COPY_TOUCHES))) / memory,
+      memory === null ? 0 : (ofChip * (1 + (adds ? ADD_TOUCHES : COPY_TOUCHES))) / memory,
     );
     let farthest = 0;
     tiers.forEach((tier, t) => {
       const nodesBelow = t === 0 ? 0 : tiers[t - 1]!.groupChips / chipsPerNode;
       const leaving = leavingPart(distance, nodes, nodesBelow);
       if (leaving > 0) farthest = t;
-      gap = Math.max(gap, (perChip * leaving) / (tier.bandwidth * engine.networkEfficiency * worst[t]!));
+      gap = Math.max(gap, (ofChip * leaving) / (tier.bandwidth * engine.networkEfficiency * worst[t]!));
     });
     // The adapter of a chip starts the messages of all its ranks.
     const peers = distance === 'all' ? nodes - 1 : 1;
-    const messages = peers * Math.min(ranksPerChip, cluster.ranks);
+    const messages = peers * perChip;
     const latency = engine.protocols.map(
-      ({ networkHop }): Seconds =>
-        Math.max(tiers[farthest]!.latency, networkHop) + engine.step + (messages - 1) * engine.networkMessage,
+      ({ networkHop, networkPasses }): Seconds =>
+        networkHop + networkPasses * tiers[farthest]!.latency + engine.step + (messages - 1) * engine.networkMessage,
     );
-    return { count, peers, gap, meanGap: gap, latency, meanLatency: latency };
+    const { networkHold: hold } = engine;
+    return { count, peers, gap, meanGap: gap, latency, meanLatency: latency, hold, meanHold: hold };
   });
 }
 

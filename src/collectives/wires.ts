@@ -3,7 +3,7 @@
  *
  *     path       memory and channel of the sender, links, channel and memory of the receiver
  *     memory     of a chip: 1 byte read at the sender, 1 written at the receiver; an ADD reads its other addend there as well
- *     channel    of a rank's collective engines: what it sends and what it receives pass it
+ *     channel    of a rank's collective engines: what it sends and what it receives pass it, and further copies that it makes
  *     link       of the fabric and the network, as routed; each of several ways of a pair carries its share
  *
  * Between two ranks of one chip there is no link: the bytes are read and written in the same memory. An endpoint that is no
@@ -74,14 +74,15 @@ export class Wires {
   /**
    * Number of the path of a transfer. Endpoints from `cluster.ranks` on are switches.
    * @param touches of the receiver's memory by each byte: 1 to write it, 2 to read the other addend and write the sum
+   * @param copies that the receiver makes of it: 1, or more with duplicates, whose writes are among the touches
    */
-  path(source: number, destination: number, touches: number): number {
+  path(source: number, destination: number, touches: number, copies = 1): number {
     const { ranks } = this.cluster;
-    const key = (Math.min(source, ranks) * (ranks + 1) + Math.min(destination, ranks)) * 8 + touches;
+    const key = ((Math.min(source, ranks) * (ranks + 1) + Math.min(destination, ranks)) * 8 + touches) * 4 + copies;
     const known = this.#known.get(key);
     if (known !== undefined) return known;
     const path = this.paths.latency.length;
-    this.paths.latency.push(this.#append(source, destination, touches));
+    this.paths.latency.push(this.#append(source, destination, touches, copies));
     this.paths.ways.push(this.paths.share.length);
     this.#known.set(key, path);
     return path;
@@ -122,7 +123,7 @@ export class Wires {
   }
 
   /** Adds all ways of a path and returns its latency. */
-  #append(source: number, destination: number, touches: number): Seconds {
+  #append(source: number, destination: number, touches: number, copies: number): Seconds {
     const { cluster } = this;
     const { ranks } = cluster;
     if (source >= ranks) return this.#switchWay(destination, 1, touches);
@@ -131,7 +132,7 @@ export class Wires {
     const to = cluster.chipOf(destination);
     if (from === to) {
       this.#begin(source, from);
-      this.#end(destination, to, touches, 1);
+      this.#end(destination, to, touches, copies, 1);
       const { scaleUp } = cluster;
       return scaleUp.latency[onChipLink(scaleUp, 0)]!;
     }
@@ -147,7 +148,7 @@ export class Wires {
         along += linkLatency(cluster, this.#route[i]!);
         this.#entry(this.#linkResource(this.#route[i]!), 1);
       }
-      this.#end(destination, to, touches, 1 / ways);
+      this.#end(destination, to, touches, copies, 1 / ways);
       latency = Math.max(latency, along);
     }
     return latency;
@@ -172,18 +173,18 @@ export class Wires {
     } else {
       this.#entry(adder, 1);
       this.#entry(this.#linkResource(link), 1);
-      this.#end(rank, chip, touches, 1);
+      this.#end(rank, chip, touches, 1, 1);
     }
     return linkLatency(cluster, link);
   }
 
   #begin(rank: number, chip: number): void {
     this.#memory(chip, 1);
-    this.#channel(rank);
+    this.#channel(rank, 1);
   }
 
-  #end(rank: number, chip: number, touches: number, share: number): void {
-    this.#channel(rank);
+  #end(rank: number, chip: number, touches: number, copies: number, share: number): void {
+    this.#channel(rank, copies);
     if (touches > 0) this.#memory(chip, touches);
     this.#close(share);
   }
@@ -205,9 +206,9 @@ export class Wires {
     this.#entry(this.#number(MEMORY, chip, rate), touches);
   }
 
-  #channel(rank: number): void {
+  #channel(rank: number, weight: number): void {
     const speed = this.cluster.slowChips.get(this.cluster.chipOf(rank)) ?? 1;
-    this.#entry(this.#number(CHANNEL, rank, speed), 1);
+    this.#entry(this.#number(CHANNEL, rank, speed), weight);
   }
 
   #linkResource(link: number): number {

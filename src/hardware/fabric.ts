@@ -166,6 +166,7 @@ export const networkSchema: z.ZodType<NetworkSpec> = record({
   latency: known('time'),
   planes: known('count').refine((planes) => planes >= 1 && planes <= 64, 'expected 1 to 64 planes'),
   routing: z.enum(['spray', 'ecmp']),
+  ordered: z.boolean().default(true),
   tiers: z
     .array(
       record({

@@ -180,6 +180,8 @@ export interface NetworkSpec {
   readonly planes: number;
   /** How a pair of chips uses equally short ways: its packets over all of them, or all packets over one, by a hash. */
   readonly routing: 'spray' | 'ecmp';
+  /** Whether a message's blocks of 128 bytes arrive in order, as protocols need whose flags travel with the data. */
+  readonly ordered: boolean;
   readonly tiers: readonly NetworkTier[];
 }
 

@@ -174,7 +174,7 @@ function rho(residual: number): number {
 
 /** Fits `axes` to `samples` from the evaluator's point on, and leaves the evaluator at the best point. */
 function fit(evaluator: Evaluator, axes: readonly Axis[], samples: readonly Sample[]): void {
-  const weights = groupWeights(samples.map(({ row }) => row.group));
+  const weights = groupWeights(samples.map(({ row }) => row.group)).map((weight) => Math.sqrt(weight));
   const total = weights.reduce((sum, weight) => sum + weight, 0);
   const loss = (point: Constants): number =>
     evaluator.residuals(point, samples).reduce((sum, residual, i) => sum + weights[i]! * rho(residual), 0) / total;

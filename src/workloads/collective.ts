@@ -10,7 +10,7 @@ import type { Cluster } from '../fabric/cluster.ts';
 import { type Economics, economics } from './economics.ts';
 
 /** Element types by the names of nccom-test, ours as aliases. */
-const ELEMENT_BYTES: Readonly<Record<string, Bytes>> = {
+export const ELEMENT_BYTES: Readonly<Record<string, Bytes>> = {
   fp32: 4,
   bf16: 2,
   fp16: 2,
@@ -108,7 +108,7 @@ export function timeCollective(options: CollectiveOptions): TimedCollective {
     if (bytes % elementBytes !== 0) {
       throw new RangeError(`"size" expected whole elements of ${elementBytes} bytes (${dtype}), got ${bytes}`);
     }
-    return { collective, bytes, group, algorithm, timing };
+    return { collective, bytes, elementBytes, group, algorithm, timing };
   });
   const timings = requests.map((request) => model.time(request, fidelity));
   const last = timings.at(-1)!;

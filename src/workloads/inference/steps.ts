@@ -142,9 +142,9 @@ export class StepClock {
         breakdown.synchronise += synchronise;
         return duration + synchronise;
       },
-      collective: ({ collective, bytes, dtype, repeat, dimension, ranks }) => {
+      collective: ({ collective, bytes, repeat, dimension, ranks }) => {
         const group = this.#group(dimension, ranks, shard);
-        return repeat * this.#tables.collectives({ collective, bytes, dtype, group }).time;
+        return repeat * this.#tables.collectives({ collective, bytes, group }).time;
       },
     };
     // Inference software of today runs matmuls and collectives whole, one after the other.

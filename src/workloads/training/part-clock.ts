@@ -49,8 +49,8 @@ export function itemClock(
   kind?: LayerKind,
 ): ItemClock {
   const direct = (item: CollectiveItem): Seconds => {
-    const { collective, bytes, dtype } = item;
-    return collectives({ collective, bytes, dtype, group: groupOf(item, plan) }).time;
+    const { collective, bytes } = item;
+    return collectives({ collective, bytes, group: groupOf(item, plan) }).time;
   };
   return {
     operator: ({ case: operator, repeat }) => repeat * operatorTime(setup, operators, operator),
