@@ -17,10 +17,11 @@ import { softmax } from './softmax.ts';
 import { expectContiguous, expectShape, type Tensor } from './tensor.ts';
 
 /**
- * Queries of a block, and keys that are packed together: a product of the two runs at full speed. More queries compute more
- * that the causal mask then drops: 128 reach 69 % of the matmul's rate (1024 tokens, Node 20), 96 reach 75 %.
+ * Queries of a block: whole tiles of either build. More compute more that the causal mask then drops, fewer pay more for each
+ * product. 48, 60, 72, 96 reach 80, 79.5, 77, 75 % of the matmul's rate (1024 tokens, Node 24); on Node 20 60 to 96 are equal.
  */
-const QUERY_BLOCK = 96;
+const QUERY_BLOCK = 60;
+/** Keys that are packed together where a window leaves some out on the left. */
 const KEY_BLOCK = 384;
 
 export interface AttentionOptions {
@@ -53,7 +54,8 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, out: Tensor, options:
   // The heads write their columns of a matrix in FP32, which is rounded once it is whole.
   const wide = out.dtype === 'f32' ? out : out.arena.tensor('f32', out.shape);
   for (let kv = 0; kv < kvHeads; kv++) {
-    const blocks = packBlocks(ofHead(matrix(k, kvHeads), kv), ofHead(matrix(v, kvHeads), kv));
+    const blockKeys = options.window === undefined ? Math.max(1, keys) : KEY_BLOCK;
+    const blocks = packBlocks(ofHead(matrix(k, kvHeads), kv), ofHead(matrix(v, kvHeads), kv), blockKeys);
     for (let head = kv * group; head < (kv + 1) * group; head++) {
       attendHead(ofHead(matrix(q, heads), head), blocks, keys, ofHead(matrix(wide, heads), head), head, options);
     }
@@ -73,10 +75,10 @@ interface KeyBlock {
   readonly v: PackedWeights;
 }
 
-function packBlocks(k: Tensor, v: Tensor): KeyBlock[] {
+function packBlocks(k: Tensor, v: Tensor, blockKeys: number): KeyBlock[] {
   const keys = k.shape[0]!;
-  return Array.from({ length: Math.ceil(keys / KEY_BLOCK) }, (_, i) => {
-    const [begin, end] = [i * KEY_BLOCK, Math.min(keys, (i + 1) * KEY_BLOCK)];
+  return Array.from({ length: Math.ceil(keys / blockKeys) }, (_, i) => {
+    const [begin, end] = [i * blockKeys, Math.min(keys, (i + 1) * blockKeys)];
     return { k: packWeights(k.rows(begin, end).transpose()), v: packWeights(v.rows(begin, end)) };
   });
 }
@@ -101,10 +103,10 @@ function attendHead(
     const firstBlock = window === undefined ? 0 : Math.floor(Math.max(0, visibleFirst - window) / KEY_BLOCK);
     const firstKey = firstBlock * KEY_BLOCK;
     const scores = arena.tensor('f32', [end - begin, visibleLast - firstKey]);
-    const weights = arena.tensor(probabilities, scores.shape);
-    const used = blocks.slice(firstBlock, Math.ceil(visibleLast / KEY_BLOCK)).map((block, i) => {
-      const from = i * KEY_BLOCK;
-      return { ...block, from, to: Math.min(from + KEY_BLOCK, visibleLast - firstKey) };
+    const weights = probabilities === 'f32' ? scores : arena.tensor(probabilities, scores.shape);
+    const used = blocks.slice(firstBlock).flatMap((block, i) => {
+      const [from, visible] = [i * KEY_BLOCK, visibleLast - firstKey];
+      return from < visible ? [{ ...block, from, to: Math.min(from + block.v.shape[0], visible) }] : [];
     });
     const queriesHere = q.rows(begin, end);
     for (const { k, from, to } of used) matmul(queriesHere, k.prefix(headDim, to - from), scores.columns(from, to));
@@ -119,7 +121,7 @@ function attendHead(
       matmul(weights.columns(from, to), v.prefix(to - from, headDim), out.rows(begin, end), { accumulate: from > 0 });
     }
     scores.dispose();
-    weights.dispose();
+    weights.dispose(); // the same tensor in FP32: then this does nothing
   }
 }
 
