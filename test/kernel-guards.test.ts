@@ -336,7 +336,7 @@ const PROBLEMS: Readonly<Record<string, (s: Sizes) => Problem>> = {
       divideRows(sum!, rows!);
     },
   }),
-  'attention with grouped queries, sinks and a window': ({ m, n, k, float, choice }) => {
+  'attention with grouped queries and sinks, with and without a window': ({ m, n, k, float, choice }) => {
     const [heads, kvHeads, headDim] = [4, choice % 2 === 0 ? 2 : 4, 2 * (1 + (k % 9))];
     return {
       operands: [
@@ -347,7 +347,11 @@ const PROBLEMS: Readonly<Record<string, (s: Sizes) => Problem>> = {
       ],
       outs: [of(choice < 6 ? 'f32' : float, m, heads, headDim)],
       run: ([q, keys, values, sinks], [out]) =>
-        attention(q!, keys!, values!, out!, { sinks: sinks!, causal: choice % 3 > 0, window: 1 + choice }),
+        attention(q!, keys!, values!, out!, {
+          sinks: sinks!,
+          causal: choice % 3 > 0,
+          ...(choice < 9 && { window: 1 + choice }),
+        }),
     };
   },
   'rope, both forms': ({ m, n, k, float, choice }) => {

@@ -10,6 +10,7 @@ import {
   kernelRegistry,
   matmul,
   sum,
+  warmUp,
 } from '../src/kernels/index.ts';
 import { bf16Code, bf16Value } from '../src/kernels/reference/formats.ts';
 import { philox } from '../src/kernels/reference/random.ts';
@@ -245,6 +246,15 @@ describe('arena and tensors', () => {
     copy(out, moved);
     expect(moved.toFloat32()[8]).toBe(1460);
     big.release(low);
+  });
+
+  test('warming up runs every kernel and leaves nothing behind but working space', () => {
+    const own = createArena();
+    warmUp(own, { milliseconds: 0 });
+    const { usedBytes } = own;
+    warmUp(own, { kernels: ['matmul', 'softmax'], milliseconds: 1 });
+    expect(own.usedBytes).toBe(usedBytes);
+    expect(() => warmUp(own, { kernels: ['sofmax'] })).toThrow('"kernels" expected one of matmul, ');
   });
 
   test('views check their bounds', () => {

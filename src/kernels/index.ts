@@ -46,4 +46,5 @@ export { Tensor } from './tensor.ts';
 export { topK } from './topk.ts';
 export { transpose } from './transpose.ts';
 export { enableTurbo, type TurboAnswer } from './turbo.ts';
+export { type WarmUpOptions, warmUp } from './warmup.ts';
 export { hasRelaxedSimd, type KernelBuild, type KernelModules, kernelModule, useKernelModules } from './wasm.ts';
