@@ -14,7 +14,12 @@ import type { SystemSpec } from '../hardware/spec.ts';
 import { createCluster } from '../machine/cluster.ts';
 import type { Formats, Software } from '../models/graph.ts';
 import type { ModelSpec } from '../models/spec.ts';
-import { evaluateInference, type InferenceTime } from '../workloads/inference/evaluate.ts';
+import {
+  evaluateInference,
+  type InferenceClocks,
+  type InferenceTime,
+  inferenceClocks,
+} from '../workloads/inference/evaluate.ts';
 import { inferencePlanMemory, rankCapacity } from '../workloads/inference/infer.ts';
 import { type InferencePlan, inferencePlan } from '../workloads/inference/plan.ts';
 import { type InferenceTables, inferenceTables } from '../workloads/inference/tables.ts';
@@ -76,9 +81,13 @@ export function servingRows(system: SystemSpec, options: ServingOptions): Servin
   const rows = cuts(options.model, system.chips).map((cut) => {
     const groups = Math.floor(system.chips / (cut.tp * cut.dp));
     const row: ServingPoint[] = [];
+    // One cut's steps are the same in every batch: its prefills are timed once.
+    let clocks: InferenceClocks | null = null;
     for (const batch of batches(options, cut, capacity)) {
       if ((row.at(-1)?.tpot ?? 0) > limit) break;
-      const time = timed(planOf(options, cut, batch)!, tables);
+      const plan = planOf(options, cut, batch)!;
+      clocks ??= inferenceClocks(plan, tables);
+      const time = timed(plan, tables, clocks);
       if (time instanceof ModelError) {
         reason ??= time;
         break;
@@ -123,9 +132,9 @@ function batches(options: ServingOptions, cut: Cut, capacity: Bytes): number[] {
 }
 
 /** The error for a shape that the clocks do not model: the row ends there. */
-function timed(plan: InferencePlan, tables: InferenceTables): InferenceTime | ModelError {
+function timed(plan: InferencePlan, tables: InferenceTables, clocks: InferenceClocks): InferenceTime | ModelError {
   try {
-    return evaluateInference(plan, tables);
+    return evaluateInference(plan, tables, clocks);
   } catch (error) {
     if (error instanceof ModelError) return error;
     throw error;

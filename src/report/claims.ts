@@ -20,8 +20,8 @@ function computedText({ computed, unit }: ClaimRow): string {
 }
 
 /** A statement that gives an input only, a budget or a number of chips, has nothing that what comes of it could disagree with. */
-function verdict({ agrees, kind, stated }: ClaimRow): string {
-  if (kind === 'CHK') return 'shown';
+function verdict({ agrees, kind, stated, command }: ClaimRow): string {
+  if (kind === 'CHK') return command === '' ? 'not built' : 'shown';
   if (agrees !== null) return agrees ? 'agrees' : 'DISAGREES';
   return Object.keys(stated).length > 0 ? 'computed from it' : 'no figure';
 }
@@ -42,14 +42,17 @@ function sensitivityText(sensitivity: readonly Sensitivity[]): string {
 export function claimsReport(claims: readonly ClaimRow[], isFull: boolean): string {
   if (isFull) return claims.map(inFull).join('\n');
   const count = (test: (row: ClaimRow) => boolean) => claims.filter(test).length;
-  const summary = `${count(({ agrees }) => agrees === true)} agree, ${count(({ agrees }) => agrees === false)} disagree, ${count((row) => verdict(row) === 'computed from it')} are computed from the figure given, ${count((row) => verdict(row) === 'no figure')} have none, ${count(({ kind }) => kind === 'CHK')} are features. More on one: trnsim claims --id 22\n`;
+  const summary = `${count(({ agrees }) => agrees === true)} agree, ${count(({ agrees }) => agrees === false)} disagree, ${count((row) => verdict(row) === 'computed from it')} are computed from the figure given, ${count((row) => verdict(row) === 'no figure')} have none, ${count((row) => verdict(row) === 'shown')} are features, ${count((row) => verdict(row) === 'not built')} of a verb that is not built. More on one: trnsim claims --id 22\n`;
   const rows = table(claims, [
     { title: 'id', value: ({ id }) => id, align: 'right' },
     { title: 'claim', value: ({ quote }) => short(quote, 60) },
     { title: 'claimed', value: claimedText, align: 'right' },
     { title: 'computed', value: computedText, align: 'right' },
     { title: '', value: verdict },
-    { title: 'definition', value: ({ definition, kind, command }) => short(kind === 'CHK' ? command : definition, 90) },
+    {
+      title: 'definition',
+      value: ({ definition, kind, command }) => short(kind === 'CHK' && command !== '' ? command : definition, 90),
+    },
   ]);
   return `${rows}\n${summary}`;
 }
@@ -64,7 +67,7 @@ function inFull(row: ClaimRow): string {
     ['computed', computedText(row) || 'nothing to count'],
     ['verdict', verdict(row)],
     ['note', row.explanation || '-'],
-    ['command', row.command],
+    ['command', row.command || '-'],
     ...row.sensitivity.map((entry) => [`d ln / d ln ${entry.input}`, elasticityText(entry)] as const),
     ...details,
   ] as const;
@@ -102,7 +105,11 @@ export function claimsMarkdown(claims: readonly ClaimRow[]): string {
   });
   const features = claims
     .filter(({ kind }) => kind === 'CHK')
-    .map((row) => cells([row.id, row.quote, row.definition, `\`${row.command}\``]));
+    .map((row) => {
+      const count = row.computed === null ? '' : `: ${row.computed} ${row.unit}`;
+      const command = row.command === '' ? 'not built' : `\`${row.command}\``;
+      return cells([row.id, row.quote, `${row.definition}${count}`, command, row.explanation]);
+    });
   return `# The public claims about Trainium, computed
 
 Printed by \`npm run claims\`; a test holds this page to what the code computes. The statements are
@@ -119,5 +126,5 @@ ${sections.join('\n\n')}
 
 ## Features
 
-${head(['id', 'claim', 'what has to run', 'command'])}${features.join('')}`;
+${head(['id', 'claim', 'what has to run', 'command', ''])}${features.join('')}`;
 }

@@ -32,7 +32,8 @@ const LINES: readonly Line[] = [
     'systems',
     ({ system, systems, wholeSystems }) => {
       const part = systems === wholeSystems ? '' : ' and a part of one';
-      return `${large(wholeSystems)} ${system.includes('ultraserver') ? 'UltraServers' : 'systems'}${part}`;
+      const kind = system.includes('ultraserver') ? 'UltraServer' : 'system';
+      return `${large(wholeSystems)} ${kind}${wholeSystems === 1 ? '' : 's'}${part}`;
     },
   ],
   ['BF16', ({ computeEFLOPS }) => known(computeEFLOPS.bf16 ?? null, 'EFLOPS')],

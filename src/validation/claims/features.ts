@@ -2,9 +2,15 @@
  * Claims that are features: what has to run, and what of it can be counted in the catalogue. The command of the row shows it.
  */
 
+import { ModelError } from '../../base/errors.ts';
 import { collectiveAlgorithms, collectivesOf } from '../../collectives/algorithms/registry.ts';
-import { chips, systems } from '../../hardware/catalog.ts';
-import { models } from '../../models/presets.ts';
+import { chips, findSystem, systems } from '../../hardware/catalog.ts';
+import { createCluster } from '../../machine/cluster.ts';
+import { parseModelConfig } from '../../models/config.ts';
+import { modelSpec, models } from '../../models/presets.ts';
+import type { ModelSpec } from '../../models/spec.ts';
+import { inferencePlanMemory, rankCapacity } from '../../workloads/inference/infer.ts';
+import { inferencePlan } from '../../workloads/inference/plan.ts';
 
 interface Feature {
   readonly definition: string;
@@ -29,7 +35,38 @@ const gpuSystems = {
   of: () => systems().filter(({ vendor, chip }) => vendor !== '' && chip.cores === null).length,
 };
 const amd = { unit: 'chips', of: () => chips().filter(({ id }) => id.startsWith('mi')).length };
-const presets = { unit: 'models', of: () => models().length };
+
+/** Whether a decoder and the cache of a sequence (2,048 positions, or all that it has) fit into the chips of a system, cut by some tensor parallelism. */
+function isPlaced(model: ModelSpec, system: string): boolean {
+  const cluster = createCluster(findSystem(system), { rank: 'chip' });
+  const degrees = Array.from({ length: 7 }, (_, power) => 2 ** power);
+  const half = model.positions === 'learned' ? Math.min(1024, Math.floor(model.maxPositions / 2)) : 1024;
+  return degrees.some((tp) => {
+    const plan = inferencePlan({ model, tp, input: half, output: half });
+    return inferencePlanMemory(plan).total <= rankCapacity(cluster);
+  });
+}
+
+const placed = {
+  unit: 'decoders',
+  of: () =>
+    models()
+      .map(({ id }) => modelSpec(id))
+      .filter((model) => model.head === 'lm')
+      .filter((model) => ['trn2-ultraserver', 'trn3-ultraserver-gen2'].every((system) => isPlaced(model, system)))
+      .length,
+};
+/** Of the dense families whose layers are computed for real. */
+const runnable = { unit: 'models', of: () => models().filter(({ id, config }) => isRunnable(id, config)).length };
+
+function isRunnable(id: string, config: Readonly<Record<string, unknown>>): boolean {
+  try {
+    return parseModelConfig(config, id) !== undefined;
+  } catch (error) {
+    if (error instanceof ModelError) return false;
+    throw error;
+  }
+}
 
 const FEATURES: Readonly<Record<string, Entry>> = {
   '1': ['every AWS chip generation is in the catalogue, each number with its source', generations],
@@ -48,12 +85,16 @@ const FEATURES: Readonly<Record<string, Entry>> = {
   '46': ['training and inference on one chip description'],
   '50': ['checkpoints are written at the bandwidth of a storage, EFA joins the systems'],
   '56': ['the same request gives the same bytes from the kernels whichever machine is described'],
-  '60': ['every model preset is placed on Trainium2 and Trainium3, or the answer says what does not fit', presets],
+  '60': [
+    'every model preset is placed on Trainium2 and Trainium3, or the answer says what does not fit',
+    placed,
+    'On one UltraServer of each. BERT is an encoder and serves no tokens.',
+  ],
   '62': ['fleets of several kinds of machines'],
   '82': [
     'sessions of many calls with a growing shared prefix are served from the prefix cache',
     undefined,
-    'Part of `trnsim serve`.',
+    'Not built in this version: it is part of `trnsim serve`.',
   ],
   '88': ['training, prefill and decode on one chip description'],
   '91': ['several models share one fleet'],
@@ -62,7 +103,7 @@ const FEATURES: Readonly<Record<string, Entry>> = {
   '102': ['one program for every machine: only the name of the system changes'],
   '103': [
     'a layer of a PyTorch model runs from its Hugging Face configuration',
-    presets,
+    runnable,
     'PyTorch itself is not executed.',
   ],
   '104': ['one string of a command is the only difference between two machines'],
