@@ -39,9 +39,8 @@ const amd = { unit: 'chips', of: () => chips().filter(({ id }) => id.startsWith(
 /** Whether a decoder and the cache of a sequence (2,048 positions, or all that it has) fit into the chips of a system, cut by some tensor parallelism. */
 function isPlaced(model: ModelSpec, system: string): boolean {
   const cluster = createCluster(findSystem(system), { rank: 'chip' });
-  const degrees = Array.from({ length: 7 }, (_, power) => 2 ** power);
   const half = model.positions === 'learned' ? Math.min(1024, Math.floor(model.maxPositions / 2)) : 1024;
-  return degrees.some((tp) => {
+  return [1, 2, 4, 8, 16, 32, 64].some((tp) => {
     const plan = inferencePlan({ model, tp, input: half, output: half });
     return inferencePlanMemory(plan).total <= rankCapacity(cluster);
   });
