@@ -366,7 +366,10 @@ describe('bad input', () => {
       '"price-date" expected a date such as 2026-09 or 2026-09-19, got "yesterday"',
     ],
     [() => sizeFleet(trn2, { type: 'power', watts: -5 }), '"power" expected a finite number > 0, got -5'],
-    [() => sizeFleet(trn2, { type: 'power', watts: 5 }), '"power" expected integer in 1..1000000000, got 0'],
+    [
+      () => sizeFleet(trn2, { type: 'power', watts: 5 }),
+      '"power" expected what 1 to 1000000000 chips take, got that of 0',
+    ],
     [
       () => sizeFleet(trn2, { type: 'load', tokensPerSecond: 1 }),
       'trn2-ultraserver: expected a throughput of a chip to divide by, got none; give --model',

@@ -57,7 +57,11 @@ export interface Fleet {
  */
 export function sizeFleet(system: SystemSpec, target: FleetTarget, options: FleetOptions = {}): Fleet {
   const chips = fleetChips(system, target, options);
-  return fleetOf(system, expectInteger(target.type, chips, 1, MAX_FLEET), options);
+  if (target.type === 'chips') expectInteger('chips', chips, 1, MAX_FLEET);
+  else if (!(chips >= 1 && chips <= MAX_FLEET)) {
+    throw new RangeError(`"${target.type}" expected what 1 to ${MAX_FLEET} chips take, got that of ${chips}`);
+  }
+  return fleetOf(system, chips, options);
 }
 
 function fleetChips(system: SystemSpec, target: FleetTarget, options: FleetOptions): number {

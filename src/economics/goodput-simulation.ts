@@ -57,7 +57,9 @@ class Run {
     const failure = this.#mtbf * this.#exponential();
     this.clock += Math.min(failure, duration);
     if (failure >= duration) return true;
-    expectInteger('failures', ++this.failures, 0, MAX_FAILURES);
+    if (++this.failures > MAX_FAILURES) {
+      throw new RangeError(`"mtbf" expected a job that makes progress, got ${MAX_FAILURES} failures in a simulation`);
+    }
     return false;
   }
 

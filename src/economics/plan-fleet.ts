@@ -251,7 +251,7 @@ function describe(
     powerSource: power?.source ?? system.powerSource,
     usdPerHour,
     usdPerPflopHour: usdPerHour === null || compute.bf16 === undefined ? null : usdPerHour / (compute.bf16 / 1e15),
-    priceReason: price?.reason ?? `no public price of ${system.chip.name}: give one with --chip-price`,
+    priceReason: price?.reason ?? noPrice(system, options.price),
     energyUsdPerHour: buildingPower === null ? null : buildingPower * 3600 * facility().electricity,
     breakEvenUsdPerHour: price === null ? breakEven(system, chips, options.price) : null,
     tokensPerS: tokensPerSecond,
@@ -271,6 +271,11 @@ function describe(
     waterLPerHour: waterL,
     network: networkOf(system, chips),
   };
+}
+
+function noPrice({ chip }: SystemSpec, query: PriceQuery = {}): string {
+  const asked = Object.values(query).filter((value) => value !== undefined);
+  return `no public price of ${chip.name}${asked.length === 0 ? '' : ` for ${asked.join(', ')}`}: give one with --chip-price`;
 }
 
 function powerOf({ chips, layout }: SystemSpec, power: ChipPower | null) {

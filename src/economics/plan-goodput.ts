@@ -76,6 +76,7 @@ export function planGoodput(options: GoodputPlanOptions): GoodputPlan {
   const bytes = options.model === undefined ? null : STATE_BYTES_PER_PARAMETER * parameterCounts(options.model).total;
   const storage = options.storage === undefined ? null : expectFinite('storage', options.storage, { above: 0 });
   const write = options.write ?? (bytes === null || storage === null ? 60 : bytes / storage);
+  expectFinite('checkpoint', write, { above: 0 });
   const { restart = 600, repair = 86_400, replicas = 100, resize = 1, slowShare = 0, slowdown = 1 } = options;
   const { reroute, communication = 0.25 } = options;
   const detour = reroute === undefined ? null : detourSlowdown(reroute);

@@ -64,7 +64,7 @@ function flipText({ target, rank, element, bit, step, ...flip }: NonNullable<Tra
   const effect = flip.weightError === null ? 'weights not finite' : `weights off by ${significant(flip.weightError)}`;
   const found =
     flip.detectedBy === null
-      ? 'nothing notices'
+      ? 'no check of the machine itself notices'
       : flip.detectedBy === 'replicas'
         ? 'copies of the weights differ'
         : 'a number is not finite';
