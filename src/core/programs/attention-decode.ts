@@ -35,10 +35,12 @@ function sectionKeys(queries: number): number {
   return Math.min(SECTION, Math.floor(MOVING / queries) * P);
 }
 
+/** Whether queries by keys on the partitions is the better program: each query costs steps of its own, which many keys repay. */
 export function decodeFits(core: CoreSpec, queries: number, keys: number, headDim: number): boolean {
   // Scores in FP32 and probabilities, both double-buffered.
   const scores = 2 * queries * (groupsOf(keys) + 1) * 8;
-  return queries <= MOST_QUERIES && headDim <= 512 && scores <= sbufBudget(core) / 3;
+  const pays = queries === 1 || queries * P <= keys;
+  return pays && queries <= MOST_QUERIES && headDim <= 512 && scores <= sbufBudget(core) / 3;
 }
 
 export interface DecodeOperands {

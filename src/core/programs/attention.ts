@@ -300,7 +300,7 @@ function flash(
       nc.tiles(ql, P, (r, height, t) => start(q, top.plus(r), height, t));
       for (const { from, to, isDiagonal, isWindowEdge } of ranges) {
         nc.tiles(to - from, SECTION, (k0, length, s) => {
-          const slot = s.plus(from / P);
+          const slot = s.plus(Math.floor(from / P));
           const [k, value] = [keys.slot(slot), values.slot(slot)];
           const key = k0.plus(from);
           // Where the diagonal crosses, each 128 queries leave out the keys that none of them sees.

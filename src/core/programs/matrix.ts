@@ -62,9 +62,12 @@ export function broadcastRow(
   return new HbmView(tensor, offset.plus(Index.from(row).times(width)).plus(column), 0, partitions, [[1, columns]]);
 }
 
+/** Most elements of a partition that one instruction reaches. */
+const MOST_ELEMENTS = 65536;
+
 /**
- * Loads a panel, or the groups of it from row `row` on: as one DMA for all whole groups of 128 rows, and one for the rows that
- * remain. `panel` is a slot of a tile whose groups are `width` elements apart.
+ * Loads a panel, or the groups of it from row `row` on: as one DMA for all whole groups of 128 rows (several where that is more
+ * than an instruction reaches), and one for the rows that remain. `panel` is a slot of a tile whose groups are `width` elements apart.
  */
 export function loadPanel(
   nc: ProgramBuilder,
@@ -82,12 +85,16 @@ export function loadPanel(
     const [start, partitionStep, groupStep] = isInterleaved
       ? [at(first.over(P)), Math.floor(all / P) * stride, stride]
       : [at(first), stride, P * stride];
-    const pattern = (step: number) =>
-      [
-        [step, whole],
-        [1, columns],
-      ] as const;
-    nc.dmaCopy(panel.access(0, pattern(width)), new HbmView(tensor, start, partitionStep, P, pattern(groupStep)));
+    const most = Math.floor(MOST_ELEMENTS / columns);
+    for (let group = 0; group < whole; group += most) {
+      const pattern = (step: number) =>
+        [
+          [step, Math.min(most, whole - group)],
+          [1, columns],
+        ] as const;
+      const from = new HbmView(tensor, start.plus(group * groupStep), partitionStep, P, pattern(groupStep));
+      nc.dmaCopy(panel.access(group * width, pattern(width)), from);
+    }
   }
   if (rest > 0) {
     const from = new HbmView(tensor, at(first.plus(whole * P)), stride, rest, [[1, columns]]);
@@ -126,7 +133,7 @@ export function sbufBudget(core: CoreSpec): number {
   return core.sbuf! / core.partitions - 16384;
 }
 
-/** What TensorE writes when it transposes: as wide as the input from NeuronCore-v3 on, FP32 before. */
+/** What TensorE writes when it transposes: as wide as the input from NeuronCore-v3 on, FP32 before and for 8 bits. */
 export function transposedDtype(core: CoreSpec, dtype: DType): DType {
-  return core.version >= 3 ? dtype : 'f32';
+  return core.version >= 3 && bytesOf(dtype) > 1 ? dtype : 'f32';
 }

@@ -26,8 +26,12 @@ export interface NormOptions extends RowOptions {
 const STATS_LENGTH = 512;
 const STATS = 6;
 export const NORM_EPSILON: number = 1e-6;
-/** Up to here the short descriptors of a row over all partitions cost less than idle partitions. */
+/**
+ * Up to here the short descriptors of a row over all partitions cost less than idle partitions: each row takes a DMA's least time in
+ * and out, and as a row of one partition the time of its columns on ScalarE, twice.
+ */
 const FEW_ROWS = 8;
+const COLUMNS_PER_ROW = 1024;
 
 /** Inputs `x` [rows, cols], `gamma` [1, cols], output `y`. */
 export function rmsnormProgram(core: CoreSpec, { rows, cols, dtype, epsilon = NORM_EPSILON }: NormOptions): Program {
@@ -35,7 +39,8 @@ export function rmsnormProgram(core: CoreSpec, { rows, cols, dtype, epsilon = NO
     const x = matrixOf(nc.input('x', dtype, [rows, cols]));
     const gamma = matrixOf(nc.input('gamma', dtype, [1, cols]));
     const y = matrixOf(nc.output('y', dtype, [rows, cols]));
-    if (rows <= FEW_ROWS && cols % P === 0 && cols > P) {
+    const areFew = rows <= Math.min(FEW_ROWS, cols / COLUMNS_PER_ROW) && cols % P === 0;
+    if (areFew) {
       writeFewRows(nc, x, gamma, y, epsilon);
       return;
     }
