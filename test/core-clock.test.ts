@@ -145,6 +145,41 @@ describe('a timeline by hand', () => {
     expect(store!.start).toBeGreaterThan(next!.end);
   });
 
+  test('VectorE and GpSimdE share a port to SBUF: always on v2, later while VectorE is in a performance mode', () => {
+    const program = (core: typeof v2, dtype: 'bf16' | 'f32') =>
+      tileProgram('port', core, (nc) => {
+        const [a, b] = ['a', 'b'].map((name) => nc.sbuf(name, dtype, 128, 1024));
+        const [c, d] = ['c', 'd'].map((name) => nc.sbuf(name, dtype, 128, 1024));
+        nc.memset(a!, 1);
+        nc.memset(b!, 1, 'GpSimdE');
+        nc.tensorTensor(c!, a!, 'add', a!);
+        nc.tensorTensor(d!, b!, 'add', b!, 'GpSimdE');
+      });
+    for (const dtype of ['bf16', 'f32'] as const) {
+      const { time, busy } = clockProgram(program(v2, dtype));
+      expect(time).toBe(busy.VectorE + busy.GpSimdE);
+    }
+    // Setting memory is no performance mode, and adding 16 bits is: from when GpSimdE could add, the two additions follow each other.
+    const ready = cycles(1024, 1.2e9) + cycles(100, 1.2e9);
+    expect(clockProgram(program(v3, 'bf16')).time).toBe(ready + cycles(512, 0.96e9) + cycles(1024, 1.2e9));
+    const { time, busy } = clockProgram(program(v3, 'f32'));
+    expect(time).toBe(busy.VectorE + cycles(100, 0.96e9));
+  });
+
+  test('work that waits for its operands does not hold the port: what is ready goes first', () => {
+    const program = tileProgram('port order', v2, (nc) => {
+      const x = nc.input('x', 'f32', [128, 1024]);
+      const [slow, y, z] = ['slow', 'y', 'z'].map((name) => nc.sbuf(name, 'f32', 128, 1024));
+      nc.memset(z!, 1, 'GpSimdE');
+      nc.dmaCopy(slow!, block(x, [0, 128], [0, 1024]));
+      nc.copy(y!, slow!);
+      nc.copy(z!, z!, 'GpSimdE');
+    });
+    const [set, load, late, ready] = intervals(program);
+    expect(ready!.start).toBe(set!.end + cycles(100, 1.4e9));
+    expect(late!.start).toBeGreaterThanOrEqual(load!.end);
+  });
+
   test('the critical path adds up to the time', () => {
     for (const program of [matmulTiles(1), matmulTiles(2)]) {
       const { time, criticalPath } = clockProgram(program);

@@ -79,6 +79,11 @@ describe('trnsim kernel', () => {
     expect(refusal('matmul --m 0 --k 1 --n 1')).toContain('"m" expected integer >= 1, got 0');
     expect(refusal('gemm --m 1')).toContain('"op" expected one of matmul');
     expect(refusal('add --rows 1 --cols 1 --chip trn9')).toContain('trn9');
+    expect(refusal('attention --heads 8 --kv-heads 3 --head-dim 64 --seq-q 9')).toContain(
+      'divisor of heads = 8, got 3',
+    );
+    expect(refusal('add --rows 1 --cols 1 --causal')).toContain('"causal" is for attention, got add');
+    expect(refusal('dma-copy --bytes 9 --engines 17')).toContain('"engines" expected integer in 1..16, got 17');
     expect(refusal('add --rows 1 --cols 1 --dtype f33')).toContain('"dtype" expected one of f32');
     expect(refusal('add --rows 1 --cols 1 --chip trn1 --cores 3')).toContain('"cores" expected integer in 1..2, got 3');
     expect(refusal('add --rows 1 --cols 1 --chip trn1 --lnc 2')).toContain('"lnc" expected 1');

@@ -41,7 +41,8 @@ export const DIMENSION_NAMES: readonly string[] = [...new Set(Object.values(DIME
 
 /**
  * `given` with the defaults of the operator.
- * @throws RangeError for an operator that there is none of, a dimension that it lacks or that is not its own, or one below 1
+ * @throws RangeError for an operator that there is none of, a dimension that it lacks or that is not its own, one below 1, or heads
+ * that do not divide into groups
  */
 export function operatorDims(op: string, given: Readonly<Record<string, number>>): Readonly<Record<string, number>> {
   const known = DIMENSIONS[expectOneOf('op', op, OPERATOR_NAMES)];
@@ -55,6 +56,9 @@ export function operatorDims(op: string, given: Readonly<Record<string, number>>
   for (const name of names) {
     const fallback = known[name]!;
     dims[name] = expectInteger(name, given[name] ?? (typeof fallback === 'string' ? dims[fallback] : fallback), 1);
+  }
+  if (op === 'attention' && dims.heads! % dims.kvHeads! !== 0) {
+    throw new RangeError(`"kvHeads" expected a divisor of heads = ${dims.heads}, got ${dims.kvHeads}`);
   }
   return dims;
 }

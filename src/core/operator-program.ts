@@ -8,7 +8,7 @@
  *     compiler             matmul: both operands come as a framework stores them, [M, K] and [N, K], and pass through HBM once to
  *                          be transposed before the blocked kernel starts
  */
-import { ModelError } from '../base/errors.ts';
+import { expectInteger, ModelError } from '../base/errors.ts';
 import type { CoreSpec } from '../hardware/spec.ts';
 import type { DType } from '../kernels/dtype.ts';
 import type { OperandFormat, OperatorCase } from './operator-case.ts';
@@ -134,7 +134,10 @@ export function operatorProgram(core: CoreSpec, operator: OperatorCase): Program
         dtype,
       });
     case 'dma-copy':
-      return dmaCopyProgram(core, { bytes: dim('bytes'), engines: Math.min(dim('engines'), core.dma?.engines ?? 1) });
+      return dmaCopyProgram(core, {
+        bytes: dim('bytes'),
+        engines: expectInteger('engines', dim('engines'), 1, core.dma?.engines),
+      });
   }
 }
 

@@ -121,6 +121,9 @@ export function profileKernel(options: KernelOptions): NeuronProfile {
 
 function question(options: KernelOptions): { readonly operator: OperatorCase; readonly cores: number } {
   const { op, dtype, weightDtype, outDtype, causal, window, implementation, copies } = options;
+  if (op !== 'attention' && (causal === true || window !== undefined)) {
+    throw new RangeError(`"${causal === true ? 'causal' : 'window'}" is for attention, got ${op}`);
+  }
   const dims = operatorDims(op, options.dims);
   if (window !== undefined) expectInteger('window', window, 1);
   if (copies !== undefined) expectInteger('copies', copies, 1);
