@@ -1,5 +1,5 @@
 /** Files that the user names: read whole and bounded, written whole or not at all. */
-import { accessSync, constants, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { ModelError } from '../base/errors.ts';
 
@@ -33,6 +33,27 @@ export function checkWritable(path: string): void {
   } catch (error) {
     throw fileError(path, 'to write', error);
   }
+}
+
+/** @throws ModelError if files could not be written into this folder, which need not be there yet. */
+export function checkFolder(path: string): void {
+  try {
+    const found = statSync(path, { throwIfNoEntry: false });
+    if (found?.isDirectory() === false) throw new Error('something that is no folder');
+    accessSync(found === undefined ? dirname(path) : path, constants.W_OK);
+  } catch (error) {
+    throw fileError(path, 'in a folder to write', error);
+  }
+}
+
+/** Writes files by name into a folder, which is made if it is not there. */
+export function writeFolder(path: string, files: Readonly<Record<string, Uint8Array>>): void {
+  try {
+    mkdirSync(path, { recursive: true });
+  } catch (error) {
+    throw fileError(path, 'in a folder to write', error);
+  }
+  for (const [name, content] of Object.entries(files)) writeWhole(join(path, name), content);
 }
 
 /** Writes beside the file and moves it into place: an interrupted run leaves the old file or none. */

@@ -17,11 +17,11 @@
  * slot waits for what wrote it, and what overwrites a slot for what reads it. Semaphores are what carries these waits; they need
  * no spelling out. Several programs, one per core, share the HBM of a chip (`clock.ts`).
  */
-import { expectInteger, expectOneOf, ModelError } from '../base/errors.ts';
+import { expectInteger, ModelError } from '../base/errors.ts';
 import type { CoreSpec } from '../hardware/spec.ts';
-import { DTYPES, type DType } from '../kernels/dtype.ts';
+import type { DType } from '../kernels/dtype.ts';
 import { type HbmTensor, type HbmView, Index, type Loop, type Tile, TileView, type View } from './access.ts';
-import { checkInstruction, checkRows, checkTile } from './constraints.ts';
+import { checkInstruction } from './constraints.ts';
 import type {
   Accumulate,
   ActivationFunction,
@@ -33,7 +33,8 @@ import type {
   Opcode,
   ScalarOperand,
 } from './instructions.ts';
-import { checkScope, type Scope } from './scope.ts';
+import { ProgramMemory } from './program-memory.ts';
+import { checkScope } from './scope.ts';
 
 export type ProgramNode = Instruction | LoopNode;
 
@@ -73,16 +74,11 @@ const NO_BIAS = null;
 export class ProgramBuilder {
   readonly name: string;
   readonly core: CoreSpec;
-  readonly #tensors: HbmTensor[] = [];
-  readonly #tiles: Tile[] = [];
+  readonly #memory: ProgramMemory;
   #body: ProgramNode[] = [];
-  readonly #scope: Scope = { loops: new Set(), tiles: new Set(), tensors: new Set() };
+  readonly #loopsAround: Set<Loop> = new Set();
   #loops = 0;
   #instructions = 0;
-  #sbuf = 0;
-  #sbufMost = 0;
-  #banks = 0;
-  #banksMost = 0;
 
   constructor(name: string, core: CoreSpec) {
     // Inferentia1 and other makers' chips have no core at all.
@@ -95,19 +91,20 @@ export class ProgramBuilder {
     }
     this.name = name;
     this.core = core;
+    this.#memory = new ProgramMemory(name, core);
   }
 
   input(name: string, dtype: DType, shape: readonly number[]): HbmTensor {
-    return this.#tensor(name, dtype, shape, 'input');
+    return this.#memory.tensor(name, dtype, shape, 'input');
   }
 
   output(name: string, dtype: DType, shape: readonly number[]): HbmTensor {
-    return this.#tensor(name, dtype, shape, 'output');
+    return this.#memory.tensor(name, dtype, shape, 'output');
   }
 
   /** Device memory that the program writes and reads back. */
   scratch(name: string, dtype: DType, shape: readonly number[]): HbmTensor {
-    return this.#tensor(name, dtype, shape, 'scratch');
+    return this.#memory.tensor(name, dtype, shape, 'scratch');
   }
 
   /**
@@ -121,7 +118,7 @@ export class ProgramBuilder {
     free: number,
     { slots = 1, startPartition = 0 }: { readonly slots?: number; readonly startPartition?: number } = {},
   ): TileView {
-    return this.#tile('sbuf', name, dtype, partitions, free, slots, startPartition);
+    return this.#memory.tile('sbuf', name, dtype, partitions, free, slots, startPartition);
   }
 
   /** `slots` tiles in PSUM, each in banks of its own. */
@@ -135,15 +132,12 @@ export class ProgramBuilder {
       startPartition = 0,
     }: { readonly slots?: number; readonly dtype?: DType; readonly startPartition?: number } = {},
   ): TileView {
-    return this.#tile('psum', name, dtype, partitions, free, slots, startPartition);
+    return this.#memory.tile('psum', name, dtype, partitions, free, slots, startPartition);
   }
 
   /** Tiles declared inside are free again afterwards. */
   scope(write: () => void): void {
-    const [sbuf, banks, tiles] = [this.#sbuf, this.#banks, this.#tiles.length];
-    write();
-    [this.#sbuf, this.#banks] = [sbuf, banks];
-    for (const tile of this.#tiles.slice(tiles)) this.#scope.tiles.delete(tile);
+    this.#memory.scope(write);
   }
 
   /** Repeats what `write` writes; it gets the index, 0 .. count - 1. Nothing for a count of 0, no loop for 1. */
@@ -158,9 +152,9 @@ export class ProgramBuilder {
     const body: ProgramNode[] = [];
     const loop = { id: this.#loops++, count };
     this.#body = body;
-    this.#scope.loops.add(loop);
+    this.#loopsAround.add(loop);
     write(new Index(0, [{ loop, factor: 1 }]));
-    this.#scope.loops.delete(loop);
+    this.#loopsAround.delete(loop);
     this.#body = outer;
     if (body.length > 0) outer.push({ op: 'loop', loop, body });
   }
@@ -330,13 +324,13 @@ export class ProgramBuilder {
     return {
       name: this.name,
       core: this.core,
-      tensors: this.#tensors,
-      tiles: this.#tiles,
+      tensors: this.#memory.tensors,
+      tiles: this.#memory.tiles,
       body: this.#body,
       loops: this.#loops,
       instructions: this.#instructions,
-      sbufBytes: this.#sbufMost,
-      psumBanks: this.#banksMost,
+      sbufBytes: this.#memory.sbufMost,
+      psumBanks: this.#memory.banksMost,
     };
   }
 
@@ -349,68 +343,14 @@ export class ProgramBuilder {
   ): void {
     const instruction = { id: this.#instructions, op, engine, out, in: inputs, attributes } as unknown as Instruction;
     const where = `${this.name}: instruction ${instruction.id} (${op})`;
-    checkScope(this.#scope, where, instruction);
+    checkScope(
+      { loops: this.#loopsAround, tiles: this.#memory.open, tensors: this.#memory.tensors },
+      where,
+      instruction,
+    );
     checkInstruction(this.core, where, instruction);
     this.#instructions++;
     this.#body.push(instruction);
-  }
-
-  #tensor(name: string, dtype: DType, shape: readonly number[], role: HbmTensor['role']): HbmTensor {
-    shape.forEach((size, d) => {
-      expectInteger(`${name}.shape[${d}]`, size, 1);
-    });
-    expectOneOf(`${name}.dtype`, dtype, Object.keys(DTYPES) as DType[]);
-    expectInteger(
-      `${name} elements`,
-      shape.reduce((product, size) => product * size, 1),
-    );
-    checkRows(`${this.name}: tensor ${name}`, dtype, shape.at(-1) ?? 1);
-    if (this.#tensors.some((tensor) => tensor.name === name)) {
-      throw new ModelError('PROGRAM', this.name, `expected tensors of different names, got a second ${name}`);
-    }
-    const tensor: HbmTensor = { id: this.#tensors.length, name, dtype, shape: [...shape], role };
-    this.#tensors.push(tensor);
-    this.#scope.tensors.add(tensor);
-    return tensor;
-  }
-
-  #tile(
-    buffer: Tile['buffer'],
-    name: string,
-    dtype: DType,
-    partitions: number,
-    free: number,
-    slots: number,
-    startPartition: number,
-  ): TileView {
-    const bankBytes = this.core.psum! / this.core.partitions / this.core.psumBanks;
-    expectOneOf(`${name}.dtype`, dtype, Object.keys(DTYPES) as DType[]);
-    const bytes = free * DTYPES[dtype].bytes;
-    const slotBytes = buffer === 'psum' ? Math.ceil(bytes / bankBytes) * bankBytes : bytes;
-    const address = buffer === 'psum' ? this.#banks * bankBytes : this.#sbuf;
-    const tile: Tile = {
-      id: this.#tiles.length,
-      name,
-      buffer,
-      dtype,
-      partitions,
-      free,
-      slots,
-      startPartition,
-      address,
-      slotBytes,
-    };
-    checkTile(this.core, `${this.name}: tile ${name}`, tile);
-    if (buffer === 'psum') {
-      this.#banks += (slots * slotBytes) / bankBytes;
-      this.#banksMost = Math.max(this.#banksMost, this.#banks);
-    } else {
-      this.#sbuf += slots * slotBytes;
-      this.#sbufMost = Math.max(this.#sbufMost, this.#sbuf);
-    }
-    this.#tiles.push(tile);
-    this.#scope.tiles.add(tile);
-    return new TileView(tile, new Index(0), 0, partitions, new Index(0), [[1, free]]);
   }
 }
 

@@ -7,15 +7,16 @@ import type { HbmTensor, Index, Loop, Tile, View } from './access.ts';
 import type { Instruction } from './instructions.ts';
 
 export interface Scope {
-  readonly loops: Set<Loop>;
-  readonly tiles: Set<Tile>;
-  readonly tensors: Set<HbmTensor>;
+  readonly loops: ReadonlySet<Loop>;
+  readonly tiles: ReadonlySet<Tile>;
+  readonly tensors: readonly HbmTensor[];
 }
 
 /** @throws ModelError (PROGRAM) that names what is out of reach */
 export function checkScope({ loops, tiles, tensors }: Scope, where: string, instruction: Instruction): void {
   for (const view of [...instruction.out, ...instruction.in]) {
-    if (view.kind === 'hbm' && !tensors.has(view.tensor)) refuse(where, 'a tensor of this program', view.tensor.name);
+    if (view.kind === 'hbm' && !tensors.includes(view.tensor))
+      refuse(where, 'a tensor of this program', view.tensor.name);
     if (view.kind === 'tile' && !tiles.has(view.tile)) refuse(where, 'a tile whose scope is open', view.tile.name);
   }
   const stranger = indicesOf(instruction)

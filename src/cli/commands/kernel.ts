@@ -1,5 +1,4 @@
 /** `trnsim kernel`: the time of one operator on the cores of a chip. */
-import { join } from 'node:path';
 import { type Command, Option } from 'commander';
 import {
   chipFromJson,
@@ -19,7 +18,7 @@ import {
   writePerfetto,
 } from '../../index.ts';
 import { given, wholeNumber } from '../arguments.ts';
-import { checkWritable, isPath, readTextFile, writeWhole } from '../files.ts';
+import { checkFolder, checkWritable, isPath, readTextFile, writeFolder, writeWhole } from '../files.ts';
 
 interface KernelFlags {
   readonly dtype: string;
@@ -56,7 +55,7 @@ function run(op: string, flags: KernelFlags & Readonly<Record<string, unknown>>)
     ...given(flags, ['cores', 'lnc', 'copies', 'causal', 'window', 'implementation']),
   };
   if (traceOut !== undefined) checkWritable(traceOut);
-  if (profileOut !== undefined) checkWritable(join(profileOut, 'Metadata.parquet'));
+  if (profileOut !== undefined) checkFolder(profileOut);
   const result = runKernel(options);
   if (traceOut !== undefined || profileOut !== undefined) {
     const profile = profileKernel(options);
@@ -65,8 +64,7 @@ function run(op: string, flags: KernelFlags & Readonly<Record<string, unknown>>)
       process.stderr.write(`trace written to ${traceOut}: open it in ui.perfetto.dev\n`);
     }
     if (profileOut !== undefined) {
-      for (const [name, bytes] of Object.entries(writeNeuronProfile(profile)))
-        writeWhole(join(profileOut, name), bytes);
+      writeFolder(profileOut, writeNeuronProfile(profile));
       process.stderr.write(`profile written to ${profileOut}: the Parquet tables of Neuron Explorer\n`);
     }
   }
