@@ -6,6 +6,16 @@ import { BOTH, type Dimensions, EDGES, type KernelRow } from './row.ts';
 const SCALE = 0.125;
 const NO_WINDOW = 2 ** 30;
 
+/** Scores that the rows see together. */
+function seen(rows: number, cols: number, visible: number, window: number): number {
+  let count = 0;
+  for (let row = 0; row < rows; row++) {
+    const end = Math.min(cols, row + visible);
+    count += end - Math.min(end, Math.max(0, row + visible - window));
+  }
+  return count;
+}
+
 const shared = {
   dtypes: BOTH,
   operands: ({ rows, cols }: Dimensions) => [{ shape: [rows!, cols!] }],
@@ -29,6 +39,8 @@ export const softmaxRows: readonly KernelRow[] = [
       run: ([x], out, { cols }) => softmax(x!, out, { scale: SCALE, visible: visible(cols!), window }),
       reference: ([x], { rows, cols }) =>
         softmaxReference(rows!, cols!, x!, { scale: SCALE, visible: visible(cols!), window }),
+      flops: ({ rows, cols }) => 16 * seen(rows!, cols!, visible(cols!), window),
+      bytes: ({ rows, cols }, size) => (seen(rows!, cols!, visible(cols!), window) + rows! * cols!) * size,
       timed:
         name === 'softmax'
           ? [
