@@ -414,6 +414,7 @@ describe('trnsim plan', () => {
     expect(stdout).toMatch(/^chips +1 670 843$/m);
     expect(stdout).toMatch(/power from derived: 144 chips x 1.05 kW all-in/);
     expect(stdout).toMatch(/price from no public price of AWS Trainium3/);
+    expect(stdout).toMatch(/^PUE: as given; price of electricity: official: eia$/m);
   });
 
   test('--json prints one document', () => {

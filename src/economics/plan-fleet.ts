@@ -80,6 +80,7 @@ export interface FleetPlan {
   readonly itPowerMW: number | null;
   readonly buildingPowerMW: number | null;
   readonly pue: number | null;
+  readonly pueSource: string;
   readonly computeSpeed: number;
   readonly powerSource: string;
   readonly usdPerHour: number | null;
@@ -87,6 +88,7 @@ export interface FleetPlan {
   readonly priceReason: string;
   /** Electricity of the building alone. */
   readonly energyUsdPerHour: number | null;
+  readonly electricitySource: string;
   /** Where no price is public: what the fleet may cost for an FP8 PFLOP-hour to cost what it does on Trainium2. */
   readonly breakEvenUsdPerHour: number | null;
   readonly tokensPerS: number | null;
@@ -247,12 +249,14 @@ function describe(
     itPowerMW: per(itPower, 1e6),
     buildingPowerMW: per(buildingPower, 1e6),
     pue: power?.pue ?? null,
+    pueSource: options.pue === undefined ? facility().sources.pue : 'as given',
     computeSpeed: power?.speed ?? 1,
     powerSource: power?.source ?? system.powerSource,
     usdPerHour,
     usdPerPflopHour: usdPerHour === null || compute.bf16 === undefined ? null : usdPerHour / (compute.bf16 / 1e15),
     priceReason: price?.reason ?? noPrice(system, options.price),
     energyUsdPerHour: buildingPower === null ? null : buildingPower * 3600 * facility().electricity,
+    electricitySource: facility().sources.electricity,
     breakEvenUsdPerHour: price === null ? breakEven(system, chips, options.price) : null,
     tokensPerS: tokensPerSecond,
     tokensPerJ: perJoule,

@@ -5,7 +5,7 @@
  * default. A null price records that nobody publishes one, and where it was looked for.
  */
 import { z } from 'zod';
-import { head, known, record, text } from './schema.ts';
+import { type Dimension, head, record, sourced, text } from './schema.ts';
 import type { FacilitySpec, PriceRow } from './spec.ts';
 
 /** A price row as the file has it: `default` marks the one that costs are computed with. */
@@ -39,13 +39,27 @@ export const priceSchema: z.ZodType<{ rows: PriceData[] }> = record({
   rows: z.array(priceRow),
 });
 
+/** A quantity that somebody knows, with its source. */
+function certain(dimension: Dimension): z.ZodType<{ value: number; source: string }> {
+  return sourced(dimension).transform(({ value, source }, context) => {
+    if (value !== null) return { value, source };
+    context.addIssue({ code: 'custom', path: ['value'], message: 'expected number, but it is null' });
+    return z.NEVER;
+  });
+}
+
 export const facilitySchema: z.ZodType<FacilitySpec> = record({
   schemaVersion: head.schemaVersion,
   note: head.note,
-  pue: known('ratio'),
-  electricity: known('energyPrice'),
-  airLimit: known('power'),
-}).transform(({ pue, electricity, airLimit }) => ({ pue, electricity, airLimit }));
+  pue: certain('ratio'),
+  electricity: certain('energyPrice'),
+  airLimit: certain('power'),
+}).transform(({ pue, electricity, airLimit }) => ({
+  pue: pue.value,
+  electricity: electricity.value,
+  airLimit: airLimit.value,
+  sources: { pue: pue.source, electricity: electricity.source, airLimit: airLimit.source },
+}));
 
 export const sourceSchema: z.ZodType<{ sources: Record<string, string> }> = record({
   schemaVersion: head.schemaVersion,

@@ -9,7 +9,7 @@
 import { z } from 'zod';
 import { ModelError, show } from '../base/errors.ts';
 
-type Dimension =
+export type Dimension =
   | 'count'
   | 'cycles'
   | 'perCycle'

@@ -227,4 +227,6 @@ export interface FacilitySpec {
   readonly electricity: number;
   /** Most that air takes away from one chip. */
   readonly airLimit: Watts;
+  /** Kind and source of each. */
+  readonly sources: Readonly<Record<'pue' | 'electricity' | 'airLimit', string>>;
 }

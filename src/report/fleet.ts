@@ -112,6 +112,8 @@ export function fleetReport({ plans, total, mix }: FleetPlanResult): string {
     `${system}: price from ${priceReason}`,
     `${system}: tokens from ${throughputReason}`,
   ]);
+  const [first] = plans;
+  const site = first === undefined ? '' : `PUE: ${first.pueSource}; price of electricity: ${first.electricitySource}\n`;
   const together =
     total === null
       ? ''
@@ -120,7 +122,7 @@ export function fleetReport({ plans, total, mix }: FleetPlanResult): string {
     ({ name, mix: parts, usdPerHour, hhi }) =>
       `${name}: ${parts.map((part) => `${part.name} ${significant(100 * part.share)} %`).join(', ')}; ${significant(usdPerHour)} $/h, concentration (HHI) ${significant(hhi)}\n`,
   );
-  return `${table(rows, columns)}${together}${mixed.length > 0 ? '\n' : ''}${mixed.join('')}\n${sources.join('\n')}\n`;
+  return `${table(rows, columns)}${together}${mixed.length > 0 ? '\n' : ''}${mixed.join('')}\n${sources.join('\n')}\n${site}`;
 }
 
 /** Report of a goodput plan. */

@@ -20,7 +20,7 @@ export interface Sensitivity {
   readonly input: string;
   /** The figure with the input doubled. */
   readonly doubled: number;
-  /** Relative change of the figure / relative change of the input; null where the figure changes its sign. */
+  /** Relative change of the figure / relative change of the input; null where the figure is not positive before and after. */
   readonly elasticity: number | null;
 }
 
@@ -78,7 +78,7 @@ function calculated(claim: Claim, model: ClaimModel, changes: readonly Change[],
   const { claimed } = claim;
   const sensitivity = (withSensitivity ? model.inputs : []).map((input): Sensitivity => {
     const doubled = figure([{ datum: input, factor: STEP }]).value;
-    return { input, doubled, elasticity: doubled / value > 0 ? log(doubled / value) / log(STEP) : null };
+    return { input, doubled, elasticity: value > 0 && doubled > 0 ? log(doubled / value) / log(STEP) : null };
   });
   return {
     ...head(claim),
