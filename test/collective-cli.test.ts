@@ -149,6 +149,7 @@ describe('trnsim collective', () => {
     [['all-reduce', '--system', 'trn2.48xlarge', '--fault', 'chip 99 slow 0.5'], '99'],
     [['all-reduce', '--system', 'trn2.48xlarge', '--fault', 'nonsense'], 'nonsense'],
     [['all-reduce', '--system', 'inf1.24xlarge'], 'inf1.24xlarge'],
+    [['all-reduce', '--system', 'inf1.2xlarge'], 'DMA bandwidth'],
     [['all-reduce', '--system', 'inf2.48xlarge', '--nodes', '2'], 'inf2.48xlarge'],
   ])('%j is one sentence that names the culprit, and exit code 2', (args, culprit) => {
     const { status, stdout, stderr } = run(...args);

@@ -166,6 +166,77 @@ describe('the three fidelities', () => {
   });
 });
 
+describe('libraries', () => {
+  test('rings of older Neuron releases have the pace of their network hop', () => {
+    const two = cluster('trn1.32xlarge', { nodes: 2 });
+    const model = new CollectiveModel(two, fittedConstants(), undefined, 'neuron-rings');
+    const { networkHold } = model.engine;
+    for (const bytes of [64 * 1024, MiB, 64 * MiB]) {
+      const { time, algorithm, steps } = model.time(ask('all-reduce', bytes, 64), 'formula');
+      expect(algorithm).toMatch(/ring$/);
+      expect(steps).toBe(126);
+      expect(time).toBeGreaterThan(126 * networkHold);
+    }
+    // Two elements for 64 ranks: nothing is before them that they would have to wait for.
+    expect(model.cost(ask('all-reduce', 8, 64, { elementBytes: 4 })).time).toBeLessThan(126 * networkHold);
+  });
+
+  test('a message that holds its ring does so by every clock', () => {
+    // One chip a node: one ring, of two ranks on each chip.
+    const three = cluster('trn1.32xlarge', { nodes: 3 });
+    const held = new CollectiveModel(three, fittedConstants(), undefined, 'neuron-rings');
+    const free = new CollectiveModel(three, { ...fittedConstants(), neuronRingHold: 0 }, undefined, 'neuron-rings');
+    const { networkHold } = held.engine;
+    for (const bytes of [192 * 1024, 48 * MiB]) {
+      const request: CollectiveCase = {
+        collective: 'all-reduce',
+        bytes,
+        group: { ranks: 6, stride: 1, perNode: 2 },
+        algorithm: 'ring',
+      };
+      const formula = held.time(request, 'formula').time;
+      for (const fidelity of ['formula', 'flow', 'event'] as const) {
+        const { time, steps } = held.time(request, fidelity);
+        const without = free.time(request, fidelity).time;
+        // Half of the ring's hops cross the network; each step waits for one hold at most.
+        expect(time - without).toBeGreaterThan((steps / 4) * networkHold);
+        expect(time - without).toBeLessThan((steps + 2) * networkHold);
+        expect(time / formula).toBeGreaterThan(0.9);
+        expect(time / formula).toBeLessThan(1.1);
+      }
+    }
+  });
+
+  test('NCCL has only its Simple protocol on a network that delivers out of order, and LL on others', () => {
+    const protocol = (system: string): string =>
+      new CollectiveModel(cluster(system, { nodes: 2 })).time(ask('all-reduce', 1024, 16), 'formula').protocol;
+    expect(protocol('p4d.24xlarge')).toBe('Simple');
+    expect(protocol('p5.48xlarge')).toBe('LL');
+  });
+
+  test('MSCCL++ exchanges with all peers at once, without the base latency of NCCL', () => {
+    const machine = cluster('hgx-h100');
+    const time = (library: 'nccl' | 'mscclpp') =>
+      new CollectiveModel(machine, fittedConstants(), undefined, library).cost(ask('all-reduce', 8192, 8));
+    expect(time('mscclpp').algorithm).toContain('mesh');
+    expect(time('nccl').time - time('mscclpp').time).toBeGreaterThan(6.6e-6);
+  });
+
+  test('ranks of a chip that take no part leave its adapter to the others', () => {
+    const clock = collectiveClock(cluster('trn2.48xlarge', { nodes: 2 }));
+    const all = clock(ask('all-reduce', 64 * MiB, 128, { algorithm: 'hierarchical' }));
+    const two = clock({ ...ask('all-reduce', 64 * MiB, 4), group: { ranks: 4, stride: 1, perNode: 2 } });
+    // 64 MiB leave each node either way: by 16 adapters, or by one.
+    expect(two.time).toBeGreaterThan((64 * MiB) / 25e9);
+    expect(two.time).toBeGreaterThan(all.time);
+    expect(two.time).toBeLessThan((2 * 64 * MiB) / 25e9);
+  });
+
+  test('a collective on a chip whose DMA engines nobody describes is an error that names it', () => {
+    expect(() => collectiveClock(cluster('inf1.2xlarge'))(ask('all-reduce', MiB, 4))).toThrow('inf1');
+  });
+});
+
 /** Every algorithm and collective on some small machines, as [machine, request]. */
 function everything(): [string, Cluster, CollectiveCase][] {
   const machines: [string, Cluster][] = [

@@ -8,7 +8,7 @@
  * the slower one's bandwidth, and the other's for one chunk. The closed forms cost a microsecond once a group and algorithm are prepared: `rounds.ts` inside
  * a node, from the schedule itself, `scale-out.ts` between nodes. Flow and event run the schedules (`execute.ts`).
  */
-import { expectInteger, expectOneOf } from '../base/errors.ts';
+import { expectInteger, expectOneOf, ModelError } from '../base/errors.ts';
 import type { Bytes, Seconds } from '../base/units.ts';
 import type { Cluster } from '../fabric/cluster.ts';
 import { type Constants, fittedConstants } from '../hardware/fitted.ts';
@@ -176,6 +176,10 @@ export class CollectiveModel {
     expectInteger('ranks', ranks, 1, cluster.ranks);
     expectInteger('stride', stride, 1);
     const nodeSize = cluster.ranksPerChip * cluster.chipsPerNode;
+    if (ranks > 1 && this.engine.channel === 0) {
+      const { id } = cluster.system.chip;
+      throw new ModelError('UNSUPPORTED', id, 'expected a chip whose DMA bandwidth is published, got none');
+    }
     if (perNode !== undefined) expectInteger('perNode', perNode, 1, Math.floor(nodeSize / stride));
     if ((ranks - 1) * stride >= cluster.ranks) {
       throw new RangeError(`"stride" expected a group within ${cluster.ranks} ranks, got ${ranks} at stride ${stride}`);

@@ -37,19 +37,7 @@ export function runEvents(
   chunk: Bytes = DEFAULT_CHUNK,
   ready?: Float64Array,
 ): EventResult {
-  const { hold } = drive;
-  const alone = (path: number): number => {
-    const { ways, entries, resource, weight } = wires.paths;
-    let limit = Number.POSITIVE_INFINITY;
-    for (let i = entries[ways[path]!]!; i < entries[ways[path]! + 1]!; i++) {
-      limit = Math.min(limit, capacity[resource[i]!]! / weight[i]!);
-    }
-    return limit * drive.efficiency;
-  };
-  // A message that is held occupies its path as the bytes would that it could send meanwhile.
-  const bytes = program.bytes.map(
-    (b, t) => b * scale + (hold === undefined || hold[t] === 0 ? 0 : hold[t]! * alone(program.path[t]!)),
-  );
+  const bytes = program.bytes.map((b) => b * scale);
   const size = Math.max(chunk, smallestChunk(program.path, bytes, wires));
   const run = new EventRun(program, bytes, wires, capacity, drive, size);
   run.run(ready);
@@ -87,6 +75,8 @@ class EventRun {
   readonly #bytes: Float64Array;
   readonly #wires: Wires;
   readonly #latency: Float64Array;
+  /** Of a transfer, in the first link of the network that it passes. */
+  readonly #hold: Float64Array | undefined;
   readonly #capacity: Float64Array;
   readonly #isLink: Uint8Array;
   /** When a server has done what it was given so far. */
@@ -108,6 +98,7 @@ class EventRun {
     this.#bytes = bytes;
     this.#wires = wires;
     this.#latency = drive.latency.map(toPicoseconds);
+    this.#hold = drive.hold?.map(toPicoseconds);
     this.#capacity = capacity.map((rate) => rate * drive.efficiency);
     this.#isLink = Uint8Array.from(capacity, (_, r) => (wires.isLink(r) ? 1 : 0));
     this.#free = new Float64Array(capacity.length);
@@ -175,6 +166,15 @@ class EventRun {
     this.#queue.push(time, SERVE, transfer, entries[way]!, 0);
   }
 
+  /** Part of a transfer's hold that a chunk has at this server. */
+  #held(transfer: number, entry: number, server: number): Picoseconds {
+    const hold = this.#hold?.[transfer] ?? 0;
+    if (hold === 0) return 0;
+    const { resource } = this.#wires.paths;
+    const isFirst = this.#wires.kind(server) === 'network' && this.#wires.kind(resource[entry - 1]!) !== 'network';
+    return isFirst ? Math.round(hold / this.#chunks[transfer]!) : 0;
+  }
+
   /** A chunk meets a server; its last byte has left the server before at `tail`. */
   #serve(time: Picoseconds, transfer: number, entry: number, tail: Picoseconds): void {
     const { resource, weight, ways, entries } = this.#wires.paths;
@@ -183,7 +183,8 @@ class EventRun {
     while (entry >= entries[way + 1]!) way++;
     const bytes = this.#bytes[transfer]! / this.#chunks[transfer]!;
     const start = Math.max(time, this.#free[server]!);
-    const end = start + toPicoseconds((bytes * weight[entry]!) / this.#capacity[server]!);
+    const end =
+      start + toPicoseconds((bytes * weight[entry]!) / this.#capacity[server]!) + this.#held(transfer, entry, server);
     this.#free[server] = end;
     if (entry === entries[way]) this.#inject(transfer, end);
     // A server faster than the one before is done when the last byte has come.

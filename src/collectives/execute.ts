@@ -10,7 +10,7 @@ import type { Bytes, Seconds } from '../base/units.ts';
 import { type Drive, driveOf } from './drive.ts';
 import type { CollectiveEngine } from './engine.ts';
 import { DEFAULT_CHUNK, runEvents } from './event.ts';
-import { type ExecutionResult, flowProblem, loadOf, runFlow } from './flow.ts';
+import { type ExecutionResult, flowProblem, HOLD, loadOf, runFlow } from './flow.ts';
 import { type Folded, fold } from './fold.ts';
 import { compileSteps, type Program } from './program.ts';
 import type { Schedule } from './schedule.ts';
@@ -165,14 +165,14 @@ export class PhaseClock {
       const problem = flowProblem(program, wires, this.#engine);
       const result = runFlow(problem, drive, bytes, ready);
       problem.resources.forEach((resource, r) => {
-        peak[resource] = result.peak[r]!;
+        if (resource !== HOLD) peak[resource] = result.peak[r]!;
       });
       return { ...result, peak };
     }
     const { problem, drives: folded, resourceClass, resources } = flow();
     const result = runFlow(problem, driven(folded[protocol]!), bytes);
     resources.forEach((resource, r) => {
-      peak[resource] = result.peak[resourceClass[r]!]!;
+      if (resource !== HOLD) peak[resource] = result.peak[resourceClass[r]!]!;
     });
     return { ...result, peak };
   }

@@ -28,7 +28,7 @@ export interface FlowProblem {
   readonly paths: FlatPaths;
   readonly capacity: Float64Array;
   readonly stages: Stages;
-  /** Number of each resource in the wires. */
+  /** Number of each resource in the wires, or HOLD. */
   readonly resources: Int32Array;
 }
 
@@ -47,6 +47,11 @@ interface Loop {
 
 let loop: Loop | undefined;
 
+/** The number of a resource that only holds back the messages of one path: its rate follows from their bytes. */
+export const HOLD = -1;
+/** Its rate while it holds nothing back. */
+const UNHELD = 1e30;
+
 /**
  * The problem that a program is on these wires, with only the paths and resources that it uses; all ways of a path as one
  * list, with the share of the way in the weight.
@@ -60,6 +65,7 @@ export function flowProblem(program: Program, wires: Wires, engine: CollectiveEn
   const start = [0];
   const entryResource: number[] = [];
   const entryWeight: number[] = [];
+  const holds: number[] = [];
   const path = program.path.map((global) => {
     const known = pathNumber.get(global);
     if (known !== undefined) return known;
@@ -71,12 +77,22 @@ export function flowProblem(program: Program, wires: Wires, engine: CollectiveEn
         entryWeight.push(weight[i]! * share[way]!);
       }
     }
+    if (engine.networkHold > 0 && wires.crossesNetwork(global)) {
+      holds.push(entryResource.length);
+      entryResource.push(0);
+      entryWeight.push(1);
+    }
     start.push(entryResource.length);
     pathNumber.set(global, pathNumber.size);
     return pathNumber.size - 1;
   });
-  const resources = Int32Array.from(resourceNumber.keys());
-  const capacity = Float64Array.from(resources, (r) => wires.rate[r]! * factors[wires.kinds[r]!]!);
+  holds.forEach((entry, i) => {
+    entryResource[entry] = resourceNumber.size + i;
+  });
+  const resources = Int32Array.from([...resourceNumber.keys(), ...holds.map(() => HOLD)]);
+  const capacity = Float64Array.from(resources, (r) =>
+    r === HOLD ? UNHELD : wires.rate[r]! * factors[wires.kinds[r]!]!,
+  );
   const flat = {
     start: Uint32Array.from(start),
     resource: Uint32Array.from(entryResource),
@@ -112,15 +128,21 @@ export function runFlow(problem: FlowProblem, drive: Drive, scale: number, ready
   const keys = new Float64Array(events);
   if (ready) keys.set(ready, 2 * transfers);
   const { efficiency, hold } = drive;
-  // What a transfer alone would send while it is held counts as bytes of its own.
-  const held = (t: number): Bytes => (hold === undefined ? 0 : hold[t]! * paths.limit[path[t]!]! * efficiency);
+  const rates = efficiency === 1 && hold === undefined ? capacity : capacity.map((rate) => rate * efficiency);
+  // A message that is held goes as slowly as it would with its hold among the time that its bytes take.
+  hold?.forEach((seconds, t) => {
+    const size = bytes[t]! * scale;
+    if (seconds === 0 || size === 0) return;
+    const last = paths.start[path[t]! + 1]! - 1;
+    rates[paths.resource[last]!] = size / (seconds + size / (paths.limit[path[t]!]! * efficiency));
+  });
 
   // In the order of the column numbers of assembly/flow.ts; a number is the length in bytes of a column of zeros.
   const ints = (length: number): number => 4 * length;
   const reals = (length: number): number => 8 * length;
   const columns: readonly Column[] = [
     path,
-    scale === 1 && hold === undefined ? bytes : bytes.map((b, t) => b * scale + held(t)),
+    scale === 1 ? bytes : bytes.map((b) => b * scale),
     reals(transfers),
     reals(transfers),
     reals(transfers),
@@ -139,7 +161,7 @@ export function runFlow(problem: FlowProblem, drive: Drive, scale: number, ready
     stages.first,
     stages.owner,
     reals(endpoints),
-    efficiency === 1 ? capacity : capacity.map((rate) => rate * efficiency),
+    rates,
     ints(resources),
     reals(resources),
     reals(resources),
