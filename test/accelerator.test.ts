@@ -7,7 +7,7 @@ import { operatorWork } from '../src/core/operator-work.ts';
 import { findChip } from '../src/hardware/catalog.ts';
 
 const constants = {
-  gpuMatmulEfficiency: 0.8,
+  gpuFlopsPerJoule: 1e12,
   gpuMemoryEfficiency: 0.5,
   gpuAttentionEfficiency: 0.5,
   gpuAttentionHalfLength: 1024,
@@ -18,12 +18,23 @@ const h100 = acceleratorClock(findChip('h100'), constants);
 const matmul = (m: number, k: number, n: number): OperatorCase => ({ op: 'matmul', dims: { m, k, n }, dtype: 'bf16' });
 
 describe('an accelerator', () => {
-  test('a large matmul runs at the peak times the efficiency, rounded up to whole waves of output tiles', () => {
+  test('a large matmul runs at the peak at the clock that the power limit allows, in whole waves of output tiles', () => {
     // 256 x 128 tiles: 32 x 33 = 1,056 = 8 waves of 132 multiprocessors, so nothing is lost.
     const { time, bound, flops } = h100(matmul(8192, 4096, 4224));
     expect(flops).toBe(2 * 8192 * 4096 * 4224);
-    expect(time).toBeCloseTo(5e-6 + flops / (989.5e12 * 0.8), 12);
+    // 700 W do 700e12 operations a second at full clock, and power goes with its cube.
+    expect(time).toBeCloseTo(5e-6 + (flops / 989.5e12) * Math.cbrt(989.5 / 700), 12);
     expect(bound).toBe('compute');
+  });
+
+  test('operations of half the width take half the energy; a chip with power to spare keeps its clock', () => {
+    const cool = acceleratorClock(findChip('h100'), { ...constants, gpuFlopsPerJoule: 2e12 });
+    const large = matmul(8192, 4096, 4224);
+    expect(cool(large).time).toBeCloseTo(5e-6 + cool(large).flops / 989.5e12, 12);
+    expect(h100({ ...large, dtype: 'fp8' }).busy.compute! * 2).toBeCloseTo(h100(large).busy.compute!, 12);
+    // Eight tiles of 64 x 64 on 132 multiprocessors draw little power: full clock.
+    const few = matmul(256, 65536, 128);
+    expect(h100(few).busy.compute).toBeCloseTo((h100(few).flops * (132 / 8)) / 989.5e12, 12);
   });
 
   test('a matrix-vector product runs at the memory rate', () => {
@@ -41,6 +52,11 @@ describe('an accelerator', () => {
     const cast = 2 * 5e-6 + (5 * 64 * 64) / (3.35e12 * 0.5);
     // One wave of one tile: bound by TensorCores, so the wider result costs nothing.
     expect(h100({ ...narrow, outDtype: 'bf16' }).time - h100(narrow).time).toBeCloseTo(cast, 12);
+    // Blocks with scales of their own need no pass for the largest magnitude; several products are cast as one is.
+    const block: OperatorCase = { ...narrow, op: 'batched-matmul', dims: { ...narrow.dims, batch: 2 }, dtype: 'mxfp8' };
+    const activations = 2 * 64 * 64;
+    const once = 5e-6 + (activations * (2 + 1 + 1 / 32)) / (3.35e12 * 0.5);
+    expect(h100({ ...block, outDtype: 'bf16' }).time - h100(block).time).toBeCloseTo(once, 12);
   });
 
   test('a chip without a published bandwidth, or without the rate of a format, is an error that says so', () => {

@@ -2,22 +2,26 @@
  * Operators on other makers' accelerators, for comparison: an engine roofline with the effects that keep real kernels below
  * it, each one constant for all chips.
  *
- *     t = launches * launch time + max(FLOPs / (peak * matmul efficiency) * waves, bytes / (bandwidth * memory efficiency))
+ *     t = launches * launch time + max(FLOPs / peak * waves * throttle, bytes / (bandwidth * memory efficiency))
  *
  *     waves        output tiles are dealt to the multiprocessors in whole rounds; the best of the usual tile shapes
+ *     throttle     what the power limit takes off the clock
  *     attention    one fused kernel at a lower share of the peak, which it reaches for long sequences only: s / (s + half);
  *                  decoding splits the keys over the multiprocessors and merges: two launches
- *     8 and 4 bits quantise the activations first: two passes over them (largest magnitude, then cast), two more launches
+ *     8 and 4 bits quantise the activations first: a launch and a pass over them for the cast, and, unless blocks have scales of
+ *                  their own alone, one before it for the largest magnitude
  *     host timing  launch and synchronisation by the host once
  *
- * The constants are fitted (data/fitted.json). Leaves out: caches, clocks that depend on the chip's power, fusion.
+ * The constants are fitted (data/fitted.json). Leaves out: caches, fusion.
  */
+
 import { ModelError } from '../base/errors.ts';
+import { pow } from '../base/math.ts';
 import type { FlopsPerSecond, Seconds } from '../base/units.ts';
 import { type Constants, fittedConstants } from '../hardware/fitted.ts';
 import type { ChipSpec, PeakFormat } from '../hardware/spec.ts';
 import type { OperandFormat, OperatorCase, OperatorClock, OperatorCost } from './operator-case.ts';
-import { type OperatorWork, operatorWork } from './operator-work.ts';
+import { FORMAT_BYTES, type OperatorWork, operatorWork } from './operator-work.ts';
 
 /** Rows and columns of an output tile that library kernels use. */
 const TILES: readonly (readonly [number, number])[] = [
@@ -45,8 +49,8 @@ const PEAKS: Readonly<Record<OperandFormat, readonly PeakFormat[]>> = {
 };
 
 const NARROW: readonly OperandFormat[] = ['fp8', 'mxfp8', 'mxfp4', 'nvfp4', 'int8', 'uint8'];
-/** Bytes of a 16-bit activation that quantising reads twice and of the result that it writes. */
-const QUANTISE_READS = 4;
+/** Formats whose blocks have scales of their own alone: an activation is quantised in one pass, without a largest magnitude first. */
+const BLOCK_SCALED: readonly OperandFormat[] = ['mxfp8', 'mxfp4'];
 
 /**
  * Times operators on one accelerator of another maker.
@@ -90,9 +94,15 @@ function launchTime(operator: OperatorCase, more: number, constants: Constants):
 /** Casting 16-bit activations to the narrow format of a matmul, where they don't come in it. */
 function quantisation({ op, dtype, dims, outDtype }: OperatorCase, { aBytes }: OperatorWork) {
   // A result wider than the operands says that the operands are cast for this matmul alone.
-  const isCast = op === 'matmul' && NARROW.includes(dtype) && outDtype !== undefined && !NARROW.includes(outDtype);
+  const isCast =
+    (op === 'matmul' || op === 'batched-matmul') &&
+    NARROW.includes(dtype) &&
+    outDtype !== undefined &&
+    !NARROW.includes(outDtype);
   if (!isCast || aBytes === 0) return { bytes: 0, launches: 0 };
-  return { bytes: QUANTISE_READS * (dims.m ?? 1) * (dims.k ?? 1) + aBytes, launches: 2 };
+  const passes = BLOCK_SCALED.includes(dtype) ? 1 : 2;
+  const read = FORMAT_BYTES.bf16 * (dims.batch ?? 1) * (dims.m ?? 1) * (dims.k ?? 1);
+  return { bytes: passes * read + aBytes, launches: passes };
 }
 
 function peakRate(chip: ChipSpec, { dtype }: OperatorCase): FlopsPerSecond {
@@ -109,7 +119,20 @@ function computeTime(chip: ChipSpec, operator: OperatorCase, work: OperatorWork,
     // One query per head leaves the tensor cores idle; its time is that of the memory.
     return isDecode(operator) ? ideal : ideal / (constants.gpuAttentionEfficiency! * share);
   }
-  return (ideal / constants.gpuMatmulEfficiency!) * waveFactor(chip.multiprocessors, operator);
+  const waves = waveFactor(chip.multiprocessors, operator);
+  return ideal * waves * throttle(chip, operator, waves, constants);
+}
+
+/**
+ * How much longer a product takes at the clock that the power limit allows. An operation of half the width takes half the
+ * energy; in part-filled `waves` fewer units draw power. What is above the limit is taken off the clock, with whose cube dynamic
+ * power goes, as the voltage follows the clock.
+ */
+function throttle(chip: ChipSpec, operator: OperatorCase, waves: number, { gpuFlopsPerJoule }: Constants): number {
+  const { tdp } = chip.power;
+  if (tdp === null) return 1;
+  const rate = (peakRate(chip, operator) / waves) * (FORMAT_BYTES[operator.dtype] / FORMAT_BYTES.bf16);
+  return pow(Math.max(1, rate / (tdp * gpuFlopsPerJoule!)), 1 / 3);
 }
 
 /** Time over that of a perfect division of the work among the multiprocessors; 1 where their number is not published. */

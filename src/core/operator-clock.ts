@@ -12,7 +12,7 @@ import type { ChipSpec, CoreSpec } from '../hardware/spec.ts';
 import { acceleratorClock } from './accelerator.ts';
 import { clockProgram, type ProgramOptions, type ProgramTime } from './clock.ts';
 import type { OperatorCase, OperatorClock, OperatorCost } from './operator-case.ts';
-import { operatorProgram, residentTensors } from './operator-program.ts';
+import { isBlockScaled, operatorProgram, residentTensors } from './operator-program.ts';
 import { splitOperator } from './operator-split.ts';
 import { operatorWork } from './operator-work.ts';
 import type { Program } from './program.ts';
@@ -30,14 +30,30 @@ export interface OperatorDetail {
   readonly overhead: Seconds;
 }
 
+/**
+ * What was timed on a chip: the same for all clocks of a process with the same constants, as a tile program takes milliseconds to
+ * compile and run. Dropped with the chip or the constants, and when it is too much.
+ */
+const timed = new WeakMap<ChipSpec, WeakMap<Constants, Map<string, OperatorCost>>>();
+const MOST_KNOWN = 2 ** 16;
+
+function timedOn(chip: ChipSpec, constants: Constants): Map<string, OperatorCost> {
+  const byConstants = timed.get(chip) ?? new WeakMap<Constants, Map<string, OperatorCost>>();
+  timed.set(chip, byConstants);
+  const known = byConstants.get(constants) ?? new Map<string, OperatorCost>();
+  byConstants.set(constants, known);
+  return known;
+}
+
 /** The clock of `cores` NeuronCores of `chip`, or of one accelerator of another maker. */
 export function operatorClock(chip: ChipSpec, cores: number, constants: Constants = fittedConstants()): OperatorClock {
   if (chip.cores === null) return acceleratorClock(chip, constants);
-  const known = new Map<string, OperatorCost>();
+  const known = timedOn(chip, constants);
   return (operator) => {
-    const key = JSON.stringify(operator);
+    const key = `${cores} ${JSON.stringify(operator)}`;
     let cost = known.get(key);
     if (cost === undefined) {
+      if (known.size >= MOST_KNOWN) known.clear();
       cost = timeOperator(chip, cores, constants, operator).cost;
       known.set(key, cost);
     }
@@ -62,28 +78,38 @@ export function timeOperator(
   for (const [name, size] of Object.entries(operator.dims)) expectInteger(name, size, 1);
   const hbmBandwidth = hbmShare(chip, cores, constants);
   const shares = splitOperator(operator, cores / copies).map((share) => {
-    const program = operatorProgram(core, share.operator);
+    const { piece, pieces } = piecesOf(core, share.operator);
+    const program = operatorProgram(core, piece);
     const options: ProgramOptions = {
       hbmBandwidth,
       descriptorTime: (constants.dmaLeastTime! * core.dma!.engines) / core.partitions,
       exposedLoad: core.version >= 3 ? constants.exposedLoadV3! : constants.exposedLoadV2!,
       resident: residentTensors(share.operator),
     };
-    return { ...share, program, options, time: clockProgram(program, options) };
+    return { ...share, pieces, program, options, time: clockProgram(program, options) };
   });
-  const slowest = shares.reduce((last, share) => (share.time.time > last.time.time ? share : last));
+  const slowest = shares.reduce((last, share) =>
+    share.pieces * share.time.time > last.pieces * last.time.time ? share : last,
+  );
   const overhead = timing === 'host' ? constants.hostLaunch! : 0;
+  const { pieces } = slowest;
   const { time, busy, bound } = slowest.time;
   // A copy is measured from its first byte on, not from the semaphore that starts it.
-  const seconds = time / 1e12 - (operator.op === 'dma-copy' ? (core.dmaStart ?? 0) : 0);
+  const seconds = (pieces * time) / 1e12 - (operator.op === 'dma-copy' ? (core.dmaStart ?? 0) : 0);
   return {
     cost: {
       time: seconds + overhead,
       bound: overhead > seconds ? 'overhead' : boundName(bound, hbmBandwidth, core),
-      busy: Object.fromEntries(Object.entries(busy).map(([engine, picoseconds]) => [engine, picoseconds / 1e12])),
+      busy: Object.fromEntries(
+        Object.entries(busy).map(([engine, picoseconds]) => [engine, (pieces * picoseconds) / 1e12]),
+      ),
       flops: copies * operatorWork(operator).flops,
       hbmBytes:
-        copies * shares.reduce((sum, share) => sum + share.cores * (share.time.hbmRead + share.time.hbmWritten), 0),
+        copies *
+        shares.reduce(
+          (sum, share) => sum + share.cores * share.pieces * (share.time.hbmRead + share.time.hbmWritten),
+          0,
+        ),
     },
     program: slowest.program,
     programTime: slowest.time,
@@ -112,6 +138,24 @@ export function programmableCore({ id, core, cores, memory }: ChipSpec): CoreSpe
     throw new ModelError('UNSUPPORTED', id, `expected a chip with a published ${missing} to charge time to, got none`);
   }
   return core;
+}
+
+/** Rows of the contraction that the program of a narrow matmul takes: its panel of A covers all of them. */
+const NARROW_K = 32768;
+
+/**
+ * The programs of 8-bit matmuls have no batch and a limited contraction: several run one after another. Their partial sums
+ * are written for each piece.
+ */
+function piecesOf(core: CoreSpec, operator: OperatorCase): { readonly piece: OperatorCase; readonly pieces: number } {
+  const { op, dims, dtype, weightDtype = dtype } = operator;
+  const isNarrow =
+    (core.tensor?.mxRows != null && isBlockScaled(weightDtype)) || (core.tensor?.fp8Rows != null && dtype === 'fp8');
+  if (!isNarrow || (op !== 'matmul' && op !== 'batched-matmul')) return { piece: operator, pieces: 1 };
+  const { batch = 1, k = 1 } = dims;
+  const parts = Math.ceil(k / NARROW_K);
+  if (batch * parts === 1) return { piece: operator, pieces: 1 };
+  return { piece: { ...operator, dims: { ...dims, batch: 1, k: Math.ceil(k / parts) } }, pieces: batch * parts };
 }
 
 /** Bandwidth of one core: what its DMA engines take, or its share of the stack when the cores before it share that. */

@@ -48,7 +48,7 @@ function storageOf(core: CoreSpec, format: OperandFormat): DType {
 }
 
 /** Block-scaled formats run in the MX mode of NeuronCore-v4; FP4 is widened to FP8 before the array. */
-function isBlockScaled(format: OperandFormat): boolean {
+export function isBlockScaled(format: OperandFormat): boolean {
   return format === 'mxfp8' || format === 'mxfp4';
 }
 

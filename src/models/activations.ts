@@ -8,7 +8,8 @@
  *
  * which is sbh (10 + 24/t + 5as/(ht)), and sbh/t (34 + 5as/h) with sequence parallelism. Selective recomputation keeps no
  * scores; full recomputation keeps the layer's input [2h].
- * A mixture keeps each copy of a token before and after the experts, and the router's logits.
+ * A mixture keeps each copy of a token before the experts, and the router's logits. Its weights multiply the copies inside the
+ * activation (Megatron-LM's weighted SwiGLU), so that what the experts yield is not needed again.
  * see: Korthikanti et al., arXiv:2205.05198, section 4, table 2; the terms of gated, grouped and latent forms are derived.
  */
 import type { Bytes } from '../base/units.ts';
@@ -86,7 +87,7 @@ function mlpBytes(mlp: MlpSpec, hidden: number, cut: Cut, skew: number, bytes: n
   const input = (bytes * hidden) / local;
   if (mlp.kind === 'dense') return input + bytes * widths * Math.ceil(mlp.ffn / cut.tp);
   const copies = (skew * mlp.topK * cut.expertTp) / cut.tp;
-  const routed = copies * bytes * (2 * hidden + widths * Math.ceil(mlp.ffn / cut.expertTp));
+  const routed = copies * bytes * (hidden + widths * Math.ceil(mlp.ffn / cut.expertTp));
   const shared = bytes * widths * Math.ceil(mlp.sharedFfn / cut.tp);
   return input + (4 * mlp.experts) / local + routed + shared;
 }

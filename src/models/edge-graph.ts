@@ -85,13 +85,14 @@ export function headParts(context: Context): Part[] {
   ];
 }
 
-function lossParts({ tokens, shard }: Context, columns: number): Part[] {
+/** Cross-entropy: frameworks make FP32 of the logits; fused kernels read and write them in the format they are in. */
+function lossParts({ tokens, shard, step }: Context, columns: number): Part[] {
   const loss = pointwise({
     name: 'cross-entropy',
     op: 'softmax',
     rows: tokens,
     cols: columns,
-    dtype: 'f32',
+    dtype: step.software === 'compiler' ? 'f32' : step.formats.activations,
     resident: [],
   });
   const sums: Part = {

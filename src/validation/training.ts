@@ -3,7 +3,11 @@
  *
  * What a source leaves open is what its software does by default: sequence parallelism with tensor parallelism, optimizer
  * states sharded over the replicas (ZeRO 1), the least recomputation that fits into memory. Megatron-LM before 2023 and the Neuron
- * libraries reduce gradients after the last micro-batch; later software while the backward pass runs.
+ * libraries reduce gradients after the last micro-batch; later software while the backward pass runs. Megatron-LM before
+ * 2023 and PyTorch FSDP of 2023 run a kernel for each operator; Transformer Engine (NeMo) has fused ones.
+ *
+ * On Neuron, neuronx-nemo-megatron has flash attention from 2.19 on (its release notes, 0.6.0), and scripts older than NeuronX
+ * Distributed have none.
  */
 import { expectInteger } from '../base/errors.ts';
 import { collectiveClock } from '../collectives/collective-clock.ts';
@@ -15,8 +19,9 @@ import { createCluster } from '../machine/cluster.ts';
 import { formatsOf } from '../models/formats.ts';
 import { modelFromFields } from '../models/from-fields.ts';
 import { parallelism } from '../models/shard.ts';
+import type { SharedTables } from '../workloads/training/part-times.ts';
 import { emptyCost, type StepPlan, type TrainingSetup } from '../workloads/training/setup.ts';
-import { type SharedTables, StepModel } from '../workloads/training/step-model.ts';
+import { StepModel } from '../workloads/training/step-model.ts';
 import { formatOf } from './kernel.ts';
 import type { MeasuredSystem, TrainingCase, TrainingQuestion } from './measurement.ts';
 import type { Predict } from './predict.ts';
@@ -76,6 +81,11 @@ function clocksOf({ cluster }: Omit<TrainingSetup, 'constants'>, constants: Cons
   return clocks;
 }
 
+/** Minor number of the Neuron SDK 2; the newest, if none is stated. */
+function neuronRelease(software: string): number {
+  return Number(/Neuron 2\.(\d+)/.exec(software)?.[1] ?? Infinity);
+}
+
 function memoryOf({ cluster }: Pick<TrainingSetup, 'cluster'>): number {
   return (cluster.system.chip.memory.capacity ?? Infinity) / cluster.ranksPerChip;
 }
@@ -89,9 +99,11 @@ function setupOf(measured: MeasuredSystem, ran: TrainingCase): Omit<TrainingSetu
   });
   expectInteger('ranks', ran.tp * ran.pp * ran.dp * ran.cp, cluster.ranks, cluster.ranks);
   const is16Bit = ran.optimizerDtype === 'bf16';
-  const isOld = /Megatron-LM \(20(19|20|21|22)\)/.test(ran.software);
-  const isModern = /NeMo/.test(ran.software);
   const isNeuron = system.chip.cores !== null;
+  const isOld = /Megatron-LM \(20(19|20|21|22)\)/.test(ran.software);
+  const isModern = !isNeuron && /NeMo/.test(ran.software);
+  const isEager = isOld || /FSDP/.test(ran.software);
+  const hasFlash = !isOld && !(isNeuron && !/Distributed/.test(ran.software) && neuronRelease(ran.software) < 19);
   const model = modelFromFields(ran.model);
   return {
     model,
@@ -101,9 +113,9 @@ function setupOf(measured: MeasuredSystem, ran: TrainingCase): Omit<TrainingSetu
     formats: formatsOf(formatOf(ran.dtype), is16Bit ? { gradients: 'bf16' } : {}),
     // FP32: master weight and two moments; BF16 with stochastic rounding: the moments alone.
     stateBytes: is16Bit ? 4 : 12,
-    software: isNeuron ? 'compiler' : 'library',
+    software: isNeuron || isEager ? 'compiler' : 'library',
     overlap: { gradients: !isOld && !isNeuron, tensor: isModern, passes: isModern && ran.interleave > 1 && ran.ep > 1 },
-    flash: !isOld,
+    flash: hasFlash,
     dropout: isOld,
     expertSkew: 1,
   };

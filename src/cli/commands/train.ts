@@ -32,7 +32,7 @@ export interface TrainingFlags extends RankFlags {
   readonly dtype: string;
   readonly weightDtype?: string;
   readonly optimizerDtype: 'fp32' | 'bf16';
-  readonly software: 'compiler' | 'library';
+  readonly software?: 'compiler' | 'library';
   readonly overlapGradients: boolean;
   readonly overlapTensor?: boolean;
   readonly overlapPasses?: boolean;
@@ -67,7 +67,7 @@ export function trainingJob(flags: TrainingFlags, ranks?: number): TrainingJobOp
       ...(is16Bit && { gradients: 'bf16' as const }),
     }),
     stateBytes: is16Bit ? 4 : 12,
-    software: flags.software,
+    ...(flags.software !== undefined && { software: flags.software }),
     overlap: {
       gradients: flags.overlapGradients,
       tensor: flags.overlapTensor ?? false,
@@ -141,7 +141,7 @@ export function trainingOptions(): Option[] {
       ['fp32', 'bf16'],
       'fp32',
     ),
-    choice('--software <level>', 'what is fused', ['compiler', 'library'], 'library'),
+    choice('--software <level>', 'what is fused (default: on NeuronCores compiler)', ['compiler', 'library']),
     new Option('--no-overlap-gradients', 'reduce gradients after the last micro-batch'),
     new Option('--overlap-tensor', 'exchanges of tensor parallelism run piece by piece with the products beside them'),
     new Option('--overlap-passes', "one micro-batch's forward pass runs beside another's backward pass"),

@@ -153,13 +153,17 @@ export class StepClock {
     return time;
   }
 
-  /** The ranks of a dimension: tp inner, then cp, then dp. Experts go over tp first where tokens are cut, else over dp. */
+  /**
+   * The ranks of a dimension: tp inner, then cp, then dp. Experts go over tp first where tokens are cut, else over dp, and
+   * over cp too if they are more than that.
+   */
   #group(dimension: Dimension, ranks: number, { tp, cp, sp, expertTp }: Shard): RankGroup {
+    const outside = ranks <= this.#plan.dp ? tp * cp : tp;
     switch (dimension) {
       case 'cp':
         return { ranks, stride: tp };
       case 'ep':
-        return { ranks, stride: sp ? expertTp : tp * cp };
+        return { ranks, stride: sp ? expertTp : outside };
       default:
         return { ranks, stride: 1 };
     }

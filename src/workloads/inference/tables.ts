@@ -2,23 +2,22 @@
  * What plans on one cluster share: the times of operators and collectives, which are remembered, and the overheads of the
  * software. A search makes them once.
  *
- * A rank of NeuronCores runs one compiled program a step, in which the DMA queues run ahead of the engines: the weights of the
- * next operators are on their way while one computes. So an operator takes what its busiest engine takes, not its latency alone:
- *
- *     time = the busiest engine's or the DMA's / efficiency + synchronisation, if the rank has several cores
- *
- * `efficiency` is below 1 for prompts in code that the compiler generates: their activations don't fit into SBUF. Other makers' accelerators start a kernel after another: time as the clock says.
+ * A rank of NeuronCores runs one compiled program a step: an operator takes its part of it (`program-time.ts`) and a
+ * synchronisation, if the rank has several cores. Other makers' accelerators start a kernel after another: time as the clock
+ * says.
  * Constants: data/fitted.json. Leaves out: collectives that run beside the weights of the next operator.
  */
 import { ModelError } from '../../base/errors.ts';
 import type { Seconds } from '../../base/units.ts';
 import { collectiveClock } from '../../collectives/collective-clock.ts';
 import type { CollectiveClock } from '../../collectives/cost.ts';
-import type { OperatorCase, OperatorClock, OperatorCost } from '../../core/operator-case.ts';
+import type { OperatorCase, OperatorClock } from '../../core/operator-case.ts';
 import { operatorClock } from '../../core/operator-clock.ts';
+import { operatorWork } from '../../core/operator-work.ts';
 import type { Cluster } from '../../fabric/cluster.ts';
 import { type Constants, fittedConstants } from '../../hardware/fitted.ts';
 import type { Software } from '../../models/graph.ts';
+import { programTime } from '../program-time.ts';
 
 /** What a level of software makes of the machine. */
 export interface ProgramTimes {
@@ -57,13 +56,6 @@ export function machineClocks(cluster: Cluster, constants: Constants = fittedCon
   return { cluster, collectives: collectiveClock(cluster, constants), operators };
 }
 
-/** The engine, or the DMA queues, that an operator occupies longest. */
-function busiest({ busy }: OperatorCost): Seconds {
-  let time = 0;
-  for (const engine in busy) time = Math.max(time, busy[engine]!);
-  return time;
-}
-
 /** What a norm fused into a matmul is without fusion: wide activations don't fit into SBUF beside the weights' tiles. */
 function partsOf({ op, dims, dtype, ...rest }: OperatorCase): OperatorCase[] {
   if (op !== 'rmsnorm-matmul' && op !== 'add-rmsnorm-matmul') return [];
@@ -71,6 +63,12 @@ function partsOf({ op, dims, dtype, ...rest }: OperatorCase): OperatorCase[] {
   const pointwise = (name: 'add' | 'rmsnorm'): OperatorCase => ({ op: name, dims: { rows: m, cols: k }, dtype });
   const sum = op === 'add-rmsnorm-matmul' ? [pointwise('add')] : [];
   return [...sum, pointwise('rmsnorm'), { op: 'matmul', dims, dtype, ...rest }];
+}
+
+/** Of what an operator loads and stores: all but the weights of a product. */
+function activationShare(operator: OperatorCase): number {
+  const { aBytes, bBytes, cBytes } = operatorWork(operator);
+  return operator.op === 'matmul' ? (aBytes + cBytes) / (aBytes + bBytes + cBytes) : 1;
 }
 
 /** Ranks of a chip share its memory: they are timed as copies of one problem on all of their cores. */
@@ -105,16 +103,17 @@ function programTimes(
   if (cores === null) {
     return { operator: (operator) => clock(operator).time, synchronise: 0, hostStep: 0, hostSequence: 0 };
   }
-  const efficiency = software === 'compiler' && phase === 'prefill' ? constants.neuronCompiledEfficiency! : 1;
+  const time = (operator: OperatorCase): Seconds =>
+    programTime(clock(operator), software === 'compiler' && phase === 'prefill' ? activationShare(operator) : 0);
   const isOneCore = (rank === 'chip' ? cores : lnc) === 1;
   return {
     operator(operator) {
       try {
-        return busiest(clock(operator)) / efficiency;
+        return time(operator);
       } catch (error) {
         const parts = partsOf(operator);
         if (parts.length === 0 || !(error instanceof ModelError && error.code === 'PROGRAM')) throw error;
-        return parts.reduce((sum, part) => sum + busiest(clock(part)), 0) / efficiency;
+        return parts.reduce((sum, part) => sum + time(part), 0);
       }
     },
     synchronise: isOneCore || software === 'megakernel' ? 0 : constants.neuronCoreSync!,

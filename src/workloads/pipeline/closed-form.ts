@@ -13,7 +13,8 @@
  * F, B = I + W are a device's forward and backward work for one micro-batch. In 1f1b a device waits for the return of a
  * micro-batch after it has sent p: each wave of p takes a round trip, sum(F + B) + 2 (p - 1) hops, if that is longer; in
  * dualpipe each wave of 2 p passes that many hops.
- * Equal stages: exactly the events. Unequal ones: within 3 % of them where no stage has more than 1.3 times the work of
+ * Equal stages: exactly the events, but for dualpipe whose forward pass is not as long as the gradient of its input, and for
+ * hops between chunks and in zb-h1; as long as a hop is shorter than a pass. Unequal ones: within 3 % of them where no stage has more than 1.3 times the work of
  * another (tests).
  * see: the papers named in order.ts.
  */
@@ -29,23 +30,28 @@ export interface PipelineWork {
   readonly backward: Float64Array;
   readonly pair: Float64Array;
   hop: Seconds;
+  /** From the first forward pass to the last backward pass: written by `pipelineTime`, as a returned number is allocated. */
+  time: Seconds;
 }
 
 export function pipelineWork(stages: number): PipelineWork {
   const times = () => new Float64Array(stages);
-  return { forward: times(), input: times(), weight: times(), backward: times(), pair: times(), hop: 0 };
+  return { forward: times(), input: times(), weight: times(), backward: times(), pair: times(), hop: 0, time: 0 };
 }
 
-/** Time from the first forward pass to the last backward pass. */
+/** Writes the time of the work into it. */
 export function pipelineTime(
   schedule: PipelineSchedule,
   devices: number,
   chunks: number,
   microBatches: number,
   work: PipelineWork,
-): Seconds {
+): void {
   const { forward, input, weight, backward, hop } = work;
-  if (devices > 1 && schedule === 'dualpipe') return dualPipeTime(devices, microBatches, work);
+  if (devices > 1 && schedule === 'dualpipe') {
+    dualPipeTime(devices, microBatches, work);
+    return;
+  }
   const isSplit = schedule === 'zb-h1';
   let slowest = 0;
   let slowestForward = 0;
@@ -74,24 +80,30 @@ export function pipelineTime(
     }
   }
   const hops = 2 * (devices - 1) * hop;
-  if (devices === 1) return microBatches * slowest;
+  if (devices === 1) {
+    work.time = microBatches * slowest;
+    return;
+  }
   if (schedule === 'gpipe') {
     // Two flow shops, one after the other, whose slowest devices need not be the same.
-    return all + (microBatches - 1) * (mostForward + slowestBackward) + hops;
+    work.time = all + (microBatches - 1) * (mostForward + slowestBackward) + hops;
+    return;
   }
   const rest = bubble - slowestBubble;
   if (chunks > 1) {
-    return microBatches * slowest + rest / chunks + 2 * (devices * chunks - 1) * hop;
+    work.time = microBatches * slowest + rest / chunks + 2 * (devices * chunks - 1) * hop;
+    return;
   }
   const steady = microBatches * slowest + rest + (isSplit ? 2 : 1) * hops;
   const waves = Math.floor((microBatches - 1) / devices);
   const left = (microBatches - 1) % devices;
   const perMicroBatch = isSplit ? slowestForward : all / devices;
   const roundTrips = (all + hops) * (1 + waves) + left * perMicroBatch + 2 * Math.max(0, left - 1) * hop;
-  return Math.max(steady, roundTrips);
+  work.time = Math.max(steady, roundTrips);
 }
 
-function dualPipeTime(devices: number, microBatches: number, { forward, weight, backward, pair, hop }: PipelineWork) {
+function dualPipeTime(devices: number, microBatches: number, work: PipelineWork): void {
+  const { forward, weight, backward, pair, hop } = work;
   const half = devices / 2;
   let slowest = 0;
   let bubble = 0;
@@ -106,5 +118,5 @@ function dualPipeTime(devices: number, microBatches: number, { forward, weight, 
     bubble += overlapped + (backward[place]! + backward[mirror]!) / 2 - 1.5 * (weight[place]! + weight[mirror]!);
   }
   const hops = ((devices - 1) * microBatches) / devices + 3 * (half - 1);
-  return slowest + ((half - 1) / half) * bubble + hops * hop;
+  work.time = slowest + ((half - 1) / half) * bubble + hops * hop;
 }

@@ -1,7 +1,7 @@
 /**
  * A lower bound of a plan's step time that needs no tile programs: each operator takes its operations at the highest rate
- * that the model of the machine can give, or its bytes at that of the memory, whichever is longer; collectives take what
- * they take. Both go through the graph and the pipeline's closed form as the step model's times do.
+ * that the model of the machine can give, or its bytes at that of the memory, whichever is longer (their sum in compiled Neuron
+ * programs, see `program-time.ts`); collectives take what they take. Both go through the graph and the pipeline's closed form as the step model's times do.
  *
  * A search that skips a plan whose bound is no better than what it has finds exactly what a search of everything finds.
  * Where passes overlap each other, and where the closed form is not monotone in all its arguments (zb-h1, dualpipe), the
@@ -15,6 +15,7 @@ import { headGraph, type LayerPhase, layerGraph } from '../../models/model-graph
 import { type LayerKind, layerCount } from '../../models/spec.ts';
 import { type PipelineWork, pipelineTime, pipelineWork } from '../pipeline/closed-form.ts';
 import { graphTime, type ItemClock } from '../training/graph-time.ts';
+import { strideOf } from '../training/placement.ts';
 import type { StepPlan, TrainingSetup } from '../training/setup.ts';
 import type { StepModel } from '../training/step-model.ts';
 
@@ -22,9 +23,11 @@ import type { StepModel } from '../training/step-model.ts';
 interface Limits {
   readonly flops: FlopsPerSecond;
   readonly bytes: BytesPerSecond;
+  /** It computes while it loads and stores. */
+  readonly overlaps: boolean;
 }
 
-function limitsOf({ cluster, constants, formats }: TrainingSetup): Limits {
+function limitsOf({ cluster, constants, formats, software }: TrainingSetup): Limits {
   const { chip } = cluster.system;
   // The rate of the widest format that any operator computes in: no narrower one is slower.
   const isNarrow = FORMAT_BYTES[formats.compute] < FORMAT_BYTES[formats.activations];
@@ -37,16 +40,18 @@ function limitsOf({ cluster, constants, formats }: TrainingSetup): Limits {
   const bytes = chip.memory.bandwidth ?? Infinity;
   if (chip.cores === null) {
     return {
-      flops: peak * constants.gpuMatmulEfficiency! * constants.gpuSustained!,
+      flops: peak * constants.gpuSustained!,
       bytes: bytes * constants.gpuMemoryEfficiency!,
+      overlaps: true,
     };
   }
   const tensor = chip.core?.tensor ?? null;
   // Narrow formats contract up to four times as many rows in a pass.
   const array = tensor === null ? 0 : 2 * tensor.rows * tensor.columns * tensor.clock * chip.cores * (isNarrow ? 4 : 1);
   return {
-    flops: (Math.max(peak, array) * constants.neuronCompiledEfficiency!) / cluster.ranksPerChip,
+    flops: Math.max(peak, array) / cluster.ranksPerChip,
     bytes: bytes / cluster.ranksPerChip,
+    overlaps: software !== 'compiler',
   };
 }
 
@@ -74,12 +79,14 @@ export class StepBound {
 
   #operator = ({ case: operator, repeat }: OperatorItem): Seconds => {
     const { flops, aBytes, bBytes, cBytes } = operatorWork(operator);
-    return repeat * Math.max(flops / this.#limits.flops, (aBytes + bBytes + cBytes) / this.#limits.bytes);
+    const [compute, memory] = [flops / this.#limits.flops, (aBytes + bBytes + cBytes) / this.#limits.bytes];
+    return repeat * (this.#limits.overlaps ? Math.max(compute, memory) : compute + memory);
   };
 
   #boundsOf(plan: StepPlan): PartBounds {
     const { tp, sp, cp, cpMode, ep, expertTp, microBatch, recompute, placement } = plan;
-    const key = `${tp} ${sp} ${cp} ${cpMode} ${ep} ${expertTp} ${microBatch} ${recompute} ${placement}`;
+    const stride = strideOf(placement, plan, 'cp');
+    const key = `${tp} ${sp} ${cp} ${cpMode} ${ep} ${expertTp} ${microBatch} ${recompute} ${stride}`;
     let bounds = this.#bounds.get(key);
     if (bounds === undefined) {
       const { model, overlap } = this.#model.setup;
@@ -129,7 +136,8 @@ export class StepBound {
         forward[stage] = this.#sum(bounds.forward, stage, stages);
         backward[stage] = this.#sum(bounds.backward, stage, stages);
       }
-      return pipelineTime(schedule, pp, interleave, microBatches, this.#work);
+      pipelineTime(schedule, pp, interleave, microBatches, this.#work);
+      return this.#work.time;
     }
     let slowest = 0;
     for (let device = 0; device < pp; device++) {

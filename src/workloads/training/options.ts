@@ -23,6 +23,7 @@ export interface TrainingJobOptions {
   readonly formats?: Formats;
   /** Of master weight and both moments, per parameter. 12 (FP32) if left out; 4 is BF16 moments and no master weight. */
   readonly stateBytes?: Bytes;
+  /** What the compiler generates on NeuronCores, fused kernels on other makers' accelerators, if left out. */
   readonly software?: TrainingSetup['software'];
   readonly overlap?: Partial<Overlap>;
   /** True if left out. */
@@ -82,6 +83,7 @@ const ZERO_STAGES = [0, 1, 2, 3] as const;
 export function trainingSetup(options: TrainingJobOptions): TrainingSetup {
   expectKnownKeys('options', options, JOB_KEYS);
   const { model, cluster, overlap = {} } = options;
+  const usual = cluster.system.chip.cores === null ? 'library' : 'compiler';
   expectKnownKeys('overlap', overlap, ['gradients', 'tensor', 'passes']);
   const stateBytes = options.stateBytes ?? 12;
   if (!(stateBytes >= 0 && stateBytes <= 64)) {
@@ -98,7 +100,7 @@ export function trainingSetup(options: TrainingJobOptions): TrainingSetup {
     globalBatch: expectInteger('globalBatch', options.globalBatch, 1, 2 ** 30),
     formats: options.formats ?? formatsOf('bf16'),
     stateBytes,
-    software: expectOneOf('software', options.software ?? 'library', ['compiler', 'library']),
+    software: expectOneOf('software', options.software ?? usual, ['compiler', 'library']),
     overlap: { gradients: overlap.gradients ?? true, tensor: overlap.tensor ?? false, passes: overlap.passes ?? false },
     flash: options.flash ?? true,
     dropout: options.dropout ?? false,

@@ -2,42 +2,55 @@
  * The clock of the items of a training graph on one rank: operators as the training software runs them, collectives over
  * the groups that a plan makes.
  *
- * - GPUs: matrix products and attention run for minutes, at the clock that the power limit allows (`gpuSustained`, the share of
- *   a benchmark's rate); a framework runs norms, sums and casts as more kernels than the graph has operators
- *   (`gpuPointwiseKernels`).
- * - NeuronCores: the compiled program keeps DMA queues ahead of the engines, so that an operator takes what its busiest engine
- *   takes, at the efficiency of compiled code (`neuronCompiledEfficiency`).
- * - Experts over several nodes: each token once to a node, and on to its experts inside (DeepEP), where that is faster.
+ * - GPUs: matrix products and attention run for minutes, at a part of a benchmark's rate (`gpuSustained`). `library` is fused
+ *   kernels of the chip's own generation. `compiler` is a framework that launches a kernel after another: products are slower
+ *   (`gpuEager`), norms, sums and casts are more kernels than the graph has operators (`gpuPointwiseKernels`), and attention is
+ *   written for Ampere.
+ * - NeuronCores: a compiled program (`program-time.ts`).
+ * - Experts: each token once to a rank; over several nodes once to a node, and on inside (DeepEP), where that is faster.
  *
- * see: DeepSeek-V3, arXiv:2412.19437, section 3.2.2; data/fitted.json.
+ * see: DeepSeek-V3, arXiv:2412.19437, section 3.2.2; FlashAttention-3, arXiv:2407.08608 (kernels for Ampere on Hopper); Luo et
+ * al., arXiv:2402.13499 (its instructions reach 62 % of the peak there); data/fitted.json.
  */
 import { pow } from '../../base/math.ts';
 import type { Bytes, Seconds } from '../../base/units.ts';
 import type { CollectiveClock, RankGroup } from '../../collectives/cost.ts';
 import type { OperatorCase, OperatorClock } from '../../core/operator-case.ts';
 import { operatorClock } from '../../core/operator-clock.ts';
+import type { ChipSpec } from '../../hardware/spec.ts';
 import type { CollectiveItem } from '../../models/graph.ts';
 import type { LayerKind } from '../../models/spec.ts';
+import { programTime } from '../program-time.ts';
 import type { ItemClock } from './graph-time.ts';
 import { strideOf } from './placement.ts';
 import type { StepPlan, TrainingSetup } from './setup.ts';
 
-const PRODUCTS: readonly string[] = ['matmul', 'batched-matmul', 'attention'];
+const PRODUCTS: readonly string[] = ['matmul', 'batched-matmul'];
+/** Peak rate of Ampere's matrix instructions / of those that later tensor cores have instead. */
+const OLD_INSTRUCTIONS = 0.62;
 
 /** Time of an operator in the training software. */
 export function operatorTime(
-  { cluster, constants }: TrainingSetup,
+  { cluster, constants, software }: TrainingSetup,
   clock: OperatorClock,
   operator: OperatorCase,
 ): Seconds {
-  const { time, busy } = clock(operator);
-  if (cluster.system.chip.cores === null) {
-    return PRODUCTS.includes(operator.op) ? time / constants.gpuSustained! : time * constants.gpuPointwiseKernels!;
-  }
-  const { DMA = 0, ...engines } = busy;
-  let busiest = 0;
-  for (const engine in engines) busiest = Math.max(busiest, engines[engine]!);
-  return Math.max(DMA, busiest / constants.neuronCompiledEfficiency!);
+  const cost = clock(operator);
+  const { chip } = cluster.system;
+  const isEager = software === 'compiler';
+  if (chip.cores !== null) return programTime(cost, isEager ? 1 : 0);
+  const sustained = constants.gpuSustained! * (isEager ? constants.gpuEager! : 1);
+  if (operator.op === 'attention') return cost.time / (sustained * attentionShare(chip, software));
+  if (PRODUCTS.includes(operator.op)) return cost.time / sustained;
+  return isEager ? cost.time * constants.gpuPointwiseKernels! : cost.time;
+}
+
+/**
+ * Of the rate of the best attention kernels. Those that frameworks had before FlashAttention-3 are written for Ampere, whose
+ * instructions still run on chips with FP8.
+ */
+function attentionShare({ peak }: ChipSpec, software: TrainingSetup['software']): number {
+  return software === 'compiler' && typeof peak.fp8 === 'number' ? OLD_INSTRUCTIONS : 1;
 }
 
 /** The clock for the items of a layer of `kind`, or of embedding and head, under `plan`. */
@@ -48,26 +61,29 @@ export function itemClock(
   plan: StepPlan,
   kind?: LayerKind,
 ): ItemClock {
-  const direct = (item: CollectiveItem): Seconds => {
-    const { collective, bytes } = item;
-    return collectives({ collective, bytes, group: groupOf(item, plan) }).time;
-  };
   return {
     operator: ({ case: operator, repeat }) => repeat * operatorTime(setup, operators, operator),
     collective(item) {
-      const time = direct(item);
-      if (item.dimension !== 'ep' || item.collective !== 'all-to-all' || kind?.mlp.kind !== 'moe') {
-        return item.repeat * time;
+      const { collective, bytes, repeat } = item;
+      const group = groupOf(item, plan);
+      if (item.dimension === 'ep' && collective === 'all-to-all' && kind?.mlp.kind === 'moe') {
+        return repeat * tokenExchange(setup, collectives, group, bytes, kind.mlp.topK);
       }
-      return (
-        item.repeat * Math.min(time, nodeByNode(setup, collectives, groupOf(item, plan), item.bytes, kind.mlp.topK))
-      );
+      return repeat * collectives({ collective, bytes, group }).time;
     },
   };
 }
 
-/** One copy of a token to each node that has experts of it, then copies inside the node. */
-function nodeByNode(
+/** Places that a token goes to if each of its `copies` picks one of `places`, by chance. */
+function reached(places: number, copies: number): number {
+  return places * (1 - pow(1 - 1 / places, copies));
+}
+
+/**
+ * Tokens to the ranks of their experts: `bytes` with a copy for each expert, of which one goes to each rank that has any. Over several
+ * nodes the faster of that and one copy to each node, then copies inside the node.
+ */
+function tokenExchange(
   { cluster }: TrainingSetup,
   collectives: CollectiveClock,
   group: RankGroup,
@@ -75,16 +91,14 @@ function nodeByNode(
   topK: number,
 ): Seconds {
   const { ranks, stride } = group;
+  const exchange = (places: number, over: RankGroup): Seconds =>
+    collectives({ collective: 'all-to-all', bytes: (bytes * reached(places, topK)) / topK, group: over }).time;
+  const direct = exchange(ranks, group);
   const inNode = Math.max(1, Math.floor((cluster.ranksPerChip * cluster.chipsPerNode) / stride));
   const nodes = Math.ceil(ranks / inNode);
-  if (nodes === 1 || inNode === 1) return Number.POSITIVE_INFINITY;
-  const reached = nodes * (1 - pow(1 - 1 / nodes, topK));
-  const between = collectives({
-    collective: 'all-to-all',
-    bytes: (bytes * reached) / topK,
-    group: { ranks: nodes, stride: inNode * stride },
-  }).time;
-  return between + collectives({ collective: 'all-to-all', bytes, group: { ranks: inNode, stride } }).time;
+  if (nodes === 1 || inNode === 1) return direct;
+  const between = exchange(nodes, { ranks: nodes, stride: inNode * stride });
+  return Math.min(direct, between + exchange(ranks, { ranks: inNode, stride }));
 }
 
 /** The ranks of an item's group. */

@@ -17,12 +17,8 @@
  * Leaves out: congestion between dimensions that share links, the sum of a tied embedding's two gradients, clipping.
  */
 import type { Bytes, Seconds } from '../../base/units.ts';
-import { collectiveClock } from '../../collectives/collective-clock.ts';
-import type { CollectiveClock, RankGroup } from '../../collectives/cost.ts';
-import type { Collective } from '../../collectives/schedule.ts';
-import type { OperatorClock } from '../../core/operator-case.ts';
 import { FORMAT_BYTES } from '../../core/operator-work.ts';
-import type { Graph, Step } from '../../models/graph.ts';
+import type { Step } from '../../models/graph.ts';
 import {
   layersBefore,
   type MemoryUse,
@@ -30,55 +26,17 @@ import {
   prepareTrainingMemory,
   trainingMemory,
 } from '../../models/memory.ts';
-import {
-  embeddingGraph,
-  headGraph,
-  type LayerPhase,
-  layerGraph,
-  stageBytes,
-  stepOf,
-} from '../../models/model-graph.ts';
 import { layerParameters } from '../../models/parameters.ts';
 import { rankEdgeParameters } from '../../models/shard.ts';
 import { type LayerKind, layerCount } from '../../models/spec.ts';
 import { type PipelineWork, pipelineTime, pipelineWork } from '../pipeline/closed-form.ts';
 import type { StageTimes } from '../pipeline/engine.ts';
-import { CostCurve } from './curve.ts';
-import { type ByDimension, DIMENSIONS, type GraphTime, graphTime, type ItemClock } from './graph-time.ts';
+import { type ByDimension, DIMENSIONS, type ItemClock } from './graph-time.ts';
 import { beside, expertReplicas, exposed, stagesOf } from './overlap.ts';
-import { itemClock, operatorTime, rankClock } from './part-clock.ts';
-import { PLACEMENTS, replicaGroups, strideOf } from './placement.ts';
+import { PartTables, type PartTimes, type SharedTables } from './part-times.ts';
+import { PLACEMENTS } from './placement.ts';
+import { gatheringTime, type PartExchanges, partExchanges, reductionTime } from './replicas.ts';
 import type { StepCost, StepPlan, TrainingSetup } from './setup.ts';
-
-/** Graph times of the parts of a model: the kinds of layers, then embedding, then head. */
-export interface PartTimes {
-  readonly forward: readonly GraphTime[];
-  readonly backward: readonly GraphTime[];
-  /** The halves of the backward pass; null until a schedule asks for them. */
-  split: { readonly input: readonly GraphTime[]; readonly weight: readonly GraphTime[] } | null;
-  /** To the next stage, by stride of the pipeline dimension. */
-  readonly hops: Map<number, Seconds>;
-}
-
-/** Collectives over the ranks that hold the same weights. */
-interface Replicas {
-  readonly allReduce: CostCurve;
-  readonly reduceScatter: CostCurve;
-  readonly allGather: CostCurve;
-}
-
-/** Times to reduce the gradients and to gather the weights of one of each part. */
-interface PartExchanges {
-  readonly dense: Replicas;
-  readonly experts: Replicas;
-}
-
-/** What several models of one job can have in common. */
-export interface SharedTables {
-  readonly operators: OperatorClock;
-  readonly collectives: CollectiveClock;
-  readonly graphs: Map<string, readonly Graph[]>;
-}
 
 /** What depends on how weights are cut: parameters of each part on a rank, and the tables below it. */
 interface CutTable {
@@ -89,15 +47,14 @@ interface CutTable {
   readonly exchanges: Map<number, Map<number, PartExchanges>>;
 }
 
-const RECOMPUTE: readonly Step['recompute'][] = ['none', 'selective', 'full'];
 /** Side of the square of parameters that the optimizer's rate is measured with. */
 const ADAM_SIDE = 4096;
+const DEVICE_SUMS = 5;
 
 export class StepModel {
   readonly setup: TrainingSetup;
   readonly #memory: PreparedMemory;
-  readonly #operators: OperatorClock;
-  readonly #collectives: CollectiveClock;
+  readonly #parts: PartTables;
   readonly #kinds: number;
   readonly #layers: number;
   readonly #before: Float64Array;
@@ -108,25 +65,15 @@ export class StepModel {
   readonly #cuts = new Map<number, Map<number, CutTable>>();
   readonly #adamPerParameter: Seconds;
   #work: PipelineWork = pipelineWork(1);
-  /** What the device at hand exchanges with its replicas: written by `#exchange`. */
-  readonly #device: { dense: number; experts: number; buckets: number; reduce: Seconds; gather: Seconds } = {
-    dense: 0,
-    experts: 0,
-    buckets: 0,
-    reduce: 0,
-    gather: 0,
-  };
-
-  readonly #graphs: Map<string, readonly Graph[]>;
+  /** Of the device at hand: parameters, those of experts, buckets, and seconds of reducing and gathering. See `#exchange`. */
+  readonly #device = new Float64Array(DEVICE_SUMS);
 
   /** `shared`: clocks and graphs of models of the same job with other constants, which those don't depend on. */
   constructor(setup: TrainingSetup, shared: Partial<SharedTables> = {}) {
     const { model, seq, stateBytes, formats, dropout, flash, expertSkew } = setup;
     this.setup = setup;
     this.#memory = prepareTrainingMemory(model, { seq, stateBytes, formats, dropout, flash, expertSkew });
-    this.#operators = shared.operators ?? rankClock(setup);
-    this.#collectives = shared.collectives ?? collectiveClock(setup.cluster, setup.constants);
-    this.#graphs = shared.graphs ?? new Map();
+    this.#parts = new PartTables(setup, shared);
     this.#kinds = model.kinds.length;
     this.#layers = layerCount(model);
     this.#before = layersBefore(model, this.#layers);
@@ -139,7 +86,7 @@ export class StepModel {
   /** Time of the update of one parameter: bound by memory, so in proportion to what is moved (see `optimizerGraph`). */
   #adamRate(): Seconds {
     const dims = { rows: ADAM_SIDE, cols: ADAM_SIDE };
-    const time = operatorTime(this.setup, this.#operators, { op: 'adamw', dims, dtype: 'f32' });
+    const time = this.#parts.operator({ op: 'adamw', dims, dtype: 'f32' });
     const moved = this.#gradientBytes + 2 * this.setup.stateBytes + this.#weightBytes;
     return (time / (ADAM_SIDE * ADAM_SIDE)) * (moved / (5 * FORMAT_BYTES.f32));
   }
@@ -155,7 +102,9 @@ export class StepModel {
       byExperts = new Map();
       this.#cuts.set(degrees, byExperts);
     }
-    const key = ep * 4096 + expertTp;
+    // How far apart the ranks of context parallelism are depends on the stages and replicas between them.
+    const between = cp === 1 || placement.startsWith('tp-cp') ? 0 : plan.pp;
+    const key = between * 2 ** 24 + ep * 4096 + expertTp;
     let table = byExperts.get(key);
     if (table === undefined) {
       table = this.#newCut(plan);
@@ -178,75 +127,17 @@ export class StepModel {
 
   /** Times of the parts for a plan's cut and micro-batch. */
   parts(plan: StepPlan, table: CutTable = this.#cut(plan)): PartTimes {
-    const key = plan.microBatch * RECOMPUTE.length + RECOMPUTE.indexOf(plan.recompute);
-    let parts = table.steps.get(key);
-    if (parts === undefined) {
-      const [forward, backward] = [this.#times(plan, 'forward'), this.#times(plan, 'backward')];
-      parts = { forward, backward, split: null, hops: new Map() };
-      table.steps.set(key, parts);
-    }
-    if (parts.split === null && plan.pp > 1 && (plan.schedule === 'zb-h1' || plan.schedule === 'dualpipe')) {
-      parts.split = { input: this.#times(plan, 'backward-input'), weight: this.#times(plan, 'backward-weight') };
-    }
-    return parts;
+    return this.#parts.of(plan, table.steps);
   }
 
   /** The step of a plan's micro-batch as operator graphs know it. */
-  stepOf({ microBatch, recompute }: StepPlan): Step {
-    const { seq, formats, software, flash, expertSkew } = this.setup;
-    return stepOf({ sequences: microBatch, seqQ: seq, formats, software, flash, expertSkew, recompute });
-  }
-
-  #times(plan: StepPlan, phase: LayerPhase): GraphTime[] {
-    const { model, overlap, constants } = this.setup;
-    const options = { pieces: overlap.tensor ? plan.tp : 1, contention: constants.overlapContention! };
-    return this.#graphsOf(plan, phase).map((graph, part) =>
-      graphTime(graph, this.itemClock(plan, model.kinds[part]), options),
-    );
-  }
-
-  /** Of the kinds of layers, of embedding and head. */
-  #graphsOf(plan: StepPlan, phase: LayerPhase): readonly Graph[] {
-    const { tp, sp, cp, cpMode, ep, expertTp, microBatch, recompute } = plan;
-    const key = `${phase} ${tp} ${sp} ${cp} ${cpMode} ${ep} ${expertTp} ${microBatch} ${recompute}`;
-    let graphs = this.#graphs.get(key);
-    if (graphs === undefined) {
-      const { model } = this.setup;
-      const step = this.stepOf(plan);
-      graphs = [
-        ...model.kinds.map((kind) => layerGraph(model, kind, phase, plan, step)),
-        embeddingGraph(model, phase, plan, step),
-        headGraph(model, phase, plan, step),
-      ];
-      this.#graphs.set(key, graphs);
-    }
-    return graphs;
+  stepOf(plan: StepPlan): Step {
+    return this.#parts.stepOf(plan);
   }
 
   /** The clock of the items of a layer of `kind`, or of embedding and head. */
   itemClock(plan: StepPlan, kind?: LayerKind): ItemClock {
-    return itemClock(this.setup, this.#operators, this.#collectives, plan, kind);
-  }
-
-  /** Time to send a micro-batch's activations on to the next stage. */
-  #hop(plan: StepPlan, { hops }: PartTimes): Seconds {
-    if (plan.pp === 1) return 0;
-    const stride = strideOf(plan.placement, plan, 'pp');
-    let time = hops.get(stride);
-    if (time === undefined) {
-      time = this.#sendTime(plan, stageBytes(this.setup.model, plan, this.stepOf(plan)), stride);
-      hops.set(stride, time);
-    }
-    return time;
-  }
-
-  /** Ranks of a tensor-parallel group that all hold the same send a part each and gather, where that is faster. */
-  #sendTime({ tp, sp, pp }: StepPlan, bytes: Bytes, stride: number): Seconds {
-    const send = (size: Bytes): Seconds =>
-      this.#collectives({ collective: 'send-recv', bytes: size, group: { ranks: pp, stride } }).time;
-    if (sp || tp === 1) return send(bytes);
-    const gather = this.#collectives({ collective: 'all-gather', bytes, group: { ranks: tp, stride: 1 } }).time;
-    return Math.min(send(bytes), send(bytes / tp) + gather);
+    return this.#parts.itemClock(plan, kind);
   }
 
   #exchangesOf({ exchanges }: CutTable, plan: StepPlan): PartExchanges {
@@ -257,46 +148,10 @@ export class StepModel {
     }
     let found = byDegree.get(plan.dp);
     if (found === undefined) {
-      const { ep, expertTp } = plan;
-      const ranks = expertReplicas(plan);
-      found = {
-        dense: this.#over(replicaGroups(plan.placement, plan)),
-        experts: this.#over(ranks > 1 ? [{ ranks, stride: ep * expertTp }] : []),
-      };
+      found = partExchanges(this.setup.cluster, this.#parts.collectives, plan, this.#kinds + 2);
       byDegree.set(plan.dp, found);
     }
     return found;
-  }
-
-  /** Over no group, one, or the inner of two with all bytes and the outer with a rank's share of them. */
-  #over([inner, outer]: readonly RankGroup[]): Replicas {
-    // Libraries carry large collectives out hierarchically over nodes; looking for a flat one takes long.
-    const { cluster } = this.setup;
-    const nodeRanks = cluster.ranksPerChip * cluster.chipsPerNode;
-    const one = (collective: Collective, group: RankGroup | undefined, bytes: Bytes): Seconds => {
-      if (group === undefined) return 0;
-      const spansNodes = group.ranks * group.stride > nodeRanks;
-      return this.#collectives({ collective, bytes, group, ...(spansNodes && { algorithm: 'hierarchical' }) }).time;
-    };
-    const curve = (...parts: readonly Collective[]) =>
-      new CostCurve((bytes) => parts.reduce((sum, part) => sum + one(part, inner, bytes), 0));
-    if (outer === undefined) {
-      return {
-        allReduce: curve('all-reduce'),
-        reduceScatter: curve('reduce-scatter'),
-        allGather: curve('all-gather'),
-      };
-    }
-    const ways = inner!.ranks;
-    const both = (far: Collective, ...near: readonly Collective[]) =>
-      new CostCurve(
-        (bytes) => one(far, outer, bytes / ways) + near.reduce((sum, part) => sum + one(part, inner, bytes), 0),
-      );
-    return {
-      allReduce: both('all-reduce', 'reduce-scatter', 'all-gather'),
-      reduceScatter: both('reduce-scatter', 'reduce-scatter'),
-      allGather: both('all-gather', 'all-gather'),
-    };
   }
 
   /** How many of a part lie in virtual stage `stage` of `stages`: layers as `trainingMemory` deals them. */
@@ -309,32 +164,32 @@ export class StepModel {
     return this.#before[row + end]! - this.#before[row + first]!;
   }
 
-  #reduceTime({ dense, experts }: CutTable, over: PartExchanges, part: number, zero: number): Seconds {
-    const bytes = this.#gradientBytes;
-    if (zero === 0) {
-      return over.dense.allReduce.time(dense[part]! * bytes) + over.experts.allReduce.time(experts[part]! * bytes);
+  /** Finds the exchanges of each part that the plan needs. Apart from where they are summed up: a call's numbers are allocated. */
+  #findExchanges({ zero }: StepPlan, { dense, experts }: CutTable, over: PartExchanges): void {
+    const isBucketed = this.setup.overlap.gradients;
+    const gradients = zero === 0 ? over.reduced : over.scattered;
+    for (let part = 0; part < this.#kinds + 2; part++) {
+      if ((isBucketed || zero >= 2) && Number.isNaN(gradients[part]!)) {
+        const bytes = this.#gradientBytes;
+        gradients[part] = reductionTime(over, zero, dense[part]! * bytes, experts[part]! * bytes);
+      }
+      if ((isBucketed ? zero >= 1 : zero === 3) && Number.isNaN(over.gathered[part]!)) {
+        over.gathered[part] = gatheringTime(over, dense[part]! * this.#weightBytes, experts[part]! * this.#expertBytes);
+      }
     }
-    return (
-      over.dense.reduceScatter.time(dense[part]! * bytes) + over.experts.reduceScatter.time(experts[part]! * bytes)
-    );
-  }
-
-  #gatherTime({ dense, experts }: CutTable, over: PartExchanges, part: number): Seconds {
-    return (
-      over.dense.allGather.time(dense[part]! * this.#weightBytes) +
-      over.experts.allGather.time(experts[part]! * this.#expertBytes)
-    );
   }
 
   /** Fills the work of the virtual stages. */
-  #fillWork(plan: StepPlan, table: CutTable, parts: PartTimes, over: PartExchanges, stages: number): PipelineWork {
+  #fillWork(plan: StepPlan, parts: PartTimes, over: PartExchanges, stages: number): PipelineWork {
     const { overlap, constants, cluster } = this.setup;
     const { zero } = plan;
     if (this.#work.forward.length < stages) this.#work = pipelineWork(stages);
     const work = this.#work;
     const contention = constants.overlapContention!;
-    const hostPass = plan.pp > 1 && cluster.system.chip.cores !== null ? constants.neuronStageSwitch! : 0;
-    work.hop = this.#hop(plan, parts);
+    // A stage runs forward and backward passes as programs of their own; without a pipeline they are one.
+    const programs = plan.pp > 1 ? 1 : 1 / 2;
+    const hostPass = cluster.system.chip.cores !== null ? programs * constants.neuronTrainingProgram! : 0;
+    work.hop = this.#parts.hop(plan, parts);
     for (let stage = 0; stage < stages; stage++) {
       let forward = 0;
       let backward = 0;
@@ -356,8 +211,8 @@ export class StepModel {
           input += count * parts.split.input[part]!.time;
           weight += count * parts.split.weight[part]!.time;
         }
-        if (zero >= 2) reduce += count * this.#reduceTime(table, over, part, zero);
-        if (zero === 3) gather += count * this.#gatherTime(table, over, part);
+        if (zero >= 2) reduce += count * over.scattered[part]!;
+        if (zero === 3) gather += count * over.gathered[part]!;
       }
       // The longer of the two queues, and what the shorter one takes from it.
       const queue = communication + 2 * gather + reduce;
@@ -377,38 +232,41 @@ export class StepModel {
 
   /** Sums up what a device of the pipeline holds and exchanges, into `#device`. */
   #exchange(plan: StepPlan, table: CutTable, over: PartExchanges, device: number, stages: number): void {
-    const sums = this.#device;
-    sums.dense = 0;
-    sums.experts = 0;
-    sums.buckets = 0;
-    sums.reduce = 0;
-    sums.gather = 0;
+    const { zero } = plan;
+    const isBucketed = this.setup.overlap.gradients;
     const isDual = plan.schedule === 'dualpipe' && plan.pp > 1;
     const chunks = isDual ? 2 : stages / plan.pp;
+    let dense = 0;
+    let experts = 0;
+    let buckets = 0;
+    let reduce = 0;
+    let gather = 0;
     for (let chunk = 0; chunk < chunks; chunk++) {
       const stage = isDual && chunk === 1 ? plan.pp - 1 - device : chunk * plan.pp + device;
       for (let part = 0; part < this.#kinds + 2; part++) {
         const count = this.#count(part, stage, stages);
         if (count === 0) continue;
-        sums.dense += count * table.dense[part]!;
-        sums.experts += count * table.experts[part]!;
-        if (!this.setup.overlap.gradients) continue;
-        sums.buckets += count;
-        if (plan.zero < 2) sums.reduce += count * this.#reduceTime(table, over, part, plan.zero);
-        if (plan.zero === 1 || plan.zero === 2) sums.gather += count * this.#gatherTime(table, over, part);
+        dense += count * table.dense[part]!;
+        experts += count * table.experts[part]!;
+        if (!isBucketed) continue;
+        buckets += count;
+        if (zero < 2) reduce += count * (zero === 0 ? over.reduced[part]! : over.scattered[part]!);
+        if (zero === 1 || zero === 2) gather += count * over.gathered[part]!;
       }
     }
-    if (this.setup.overlap.gradients) return;
-    const { dense, experts } = sums;
-    const gradients = this.#gradientBytes;
-    const reduction = plan.zero === 0 ? 'allReduce' : 'reduceScatter';
-    if (plan.zero < 2) {
-      sums.reduce = over.dense[reduction].time(dense * gradients) + over.experts[reduction].time(experts * gradients);
+    if (!isBucketed) {
+      const bytes = this.#gradientBytes;
+      if (zero < 2) reduce = reductionTime(over, zero, dense * bytes, experts * bytes);
+      if (zero === 1 || zero === 2) {
+        gather = gatheringTime(over, dense * this.#weightBytes, experts * this.#expertBytes);
+      }
     }
-    if (plan.zero === 1 || plan.zero === 2) {
-      sums.gather =
-        over.dense.allGather.time(dense * this.#weightBytes) + over.experts.allGather.time(experts * this.#expertBytes);
-    }
+    const sums = this.#device;
+    sums[0] = dense;
+    sums[1] = experts;
+    sums[2] = buckets;
+    sums[3] = reduce;
+    sums[4] = gather;
   }
 
   /** Writes what the fullest rank of `plan` holds into `out`: needs no tables. */
@@ -420,7 +278,9 @@ export class StepModel {
   stageTimes(plan: StepPlan): StageTimes {
     const table = this.#cut(plan);
     const stages = stagesOf(plan);
-    const work = this.#fillWork(plan, table, this.parts(plan, table), this.#exchangesOf(table, plan), stages);
+    const over = this.#exchangesOf(table, plan);
+    this.#findExchanges(plan, table, over);
+    const work = this.#fillWork(plan, this.parts(plan, table), over, stages);
     const { forward, backward, input, weight, pair, hop } = work;
     const copy = (times: Float64Array) => times.slice(0, stages);
     return {
@@ -463,8 +323,10 @@ export class StepModel {
     const over = this.#exchangesOf(table, plan);
     const isDual = schedule === 'dualpipe' && pp > 1;
     const stages = stagesOf(plan);
-    const work = this.#fillWork(plan, table, this.parts(plan, table), over, stages);
-    const pipeline = pipelineTime(schedule, pp, stages / pp, microBatches, work);
+    this.#findExchanges(plan, table, over);
+    const work = this.#fillWork(plan, this.parts(plan, table), over, stages);
+    pipelineTime(schedule, pp, stages / pp, microBatches, work);
+    const pipeline = work.time;
 
     let slowest = 0;
     let mostParameters = 0;
@@ -480,7 +342,12 @@ export class StepModel {
       }
       slowest = Math.max(slowest, forward + backward);
       this.#exchange(plan, table, over, device, stages);
-      const { dense, experts, buckets, reduce, gather } = this.#device;
+      const sums = this.#device;
+      const dense = sums[0]!;
+      const experts = sums[1]!;
+      const buckets = sums[2]!;
+      const reduce = sums[3]!;
+      const gather = sums[4]!;
       const own = zero === 0 ? dense + experts : dense / (plan.dp * plan.cp) + experts / expertReplicas(plan);
       mostParameters = Math.max(mostParameters, own);
       // Devices further down the pipeline end their last backward pass earlier.

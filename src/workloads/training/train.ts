@@ -72,9 +72,12 @@ const PEAKS: Readonly<Partial<Record<OperandFormat, readonly PeakFormat[]>>> = {
   nvfp4: ['fp4', 'fp8'],
 };
 
+const FP32_AS_TF32: readonly PeakFormat[] = ['tf32', 'f32'];
+
 /** Of a chip, in operations per second; null where nobody states one. */
-export function peakRate({ peak }: ChipSpec, format: OperandFormat): number | null {
-  const names = PEAKS[format] ?? [format as PeakFormat];
+export function peakRate({ peak, cores }: ChipSpec, format: OperandFormat): number | null {
+  // Other makers' accelerators multiply FP32 as TF32 (`core/accelerator.ts`).
+  const names = cores === null && format === 'f32' ? FP32_AS_TF32 : (PEAKS[format] ?? [format as PeakFormat]);
   return names.map((name) => peak[name]).find((rate) => typeof rate === 'number') ?? null;
 }
 
