@@ -17,9 +17,10 @@ import type { CollectiveCase, CollectiveClock, CollectiveCost, RankGroup } from 
 import { type CollectiveEngine, type CollectiveLibrary, collectiveEngine } from './engine.ts';
 import { type Fidelity, type PhaseRun, type ResourceUse, resourceUses } from './execute.ts';
 import { busFactor } from './formula.ts';
-import { type Plan, type PlanShape, shapePlans, tunePlan } from './plans.ts';
+import { type Plan, type PlanShape, shapePlans, templateShape, tunePlan } from './plans.ts';
 import { roundsTime } from './rounds.ts';
 import { COLLECTIVES, type Collective } from './schedule.ts';
+import type { ScheduleTemplate } from './template.ts';
 import { Wires } from './wires.ts';
 
 /** A plan, and how long it takes with the protocol that suits its size best. */
@@ -52,6 +53,7 @@ export class CollectiveModel {
   /** Whether nodes differ: some have faults. */
   readonly #hasKinds: boolean;
   readonly #plans = new Map<string, readonly Plan[]>();
+  readonly #templates = new WeakMap<ScheduleTemplate, Map<string, readonly Plan[]>>();
 
   /**
    * @param wires of the same cluster, where another model has prepared what does not depend on the constants
@@ -143,7 +145,8 @@ export class CollectiveModel {
    * The plans for the case, prepared on the first call.
    * @throws RangeError if the group is not in the cluster, or no algorithm, or not the one asked for, is defined for it
    */
-  plans({ collective, group, algorithm = 'auto' }: CollectiveCase): readonly Plan[] {
+  plans({ collective, group, algorithm = 'auto', template }: CollectiveCase): readonly Plan[] {
+    if (template !== undefined) return this.#templatePlans(collective, group, template);
     const key = `${collective} ${group.ranks} ${group.stride} ${group.perNode ?? ''} ${algorithm}`;
     const known = this.#plans.get(key);
     if (known !== undefined) return known;
@@ -157,6 +160,20 @@ export class CollectiveModel {
       throw new RangeError(`"algorithm" expected one that is defined for ${what}, got ${wanted}`);
     }
     this.#plans.set(key, plans);
+    return plans;
+  }
+
+  #templatePlans(collective: Collective, group: RankGroup, template: ScheduleTemplate): readonly Plan[] {
+    const key = `${collective} ${group.ranks} ${group.stride} ${group.perNode ?? ''}`;
+    const ofTemplate = this.#templates.get(template) ?? new Map<string, readonly Plan[]>();
+    this.#templates.set(template, ofTemplate);
+    let plans = ofTemplate.get(key);
+    if (plans === undefined) {
+      this.#check(collective, group, 'auto');
+      const shape = templateShape(collective, group, template, this.wires);
+      plans = [tunePlan(shape, collective, this.wires, this.engine)];
+      ofTemplate.set(key, plans);
+    }
     return plans;
   }
 
@@ -193,7 +210,8 @@ export class CollectiveModel {
   ): CollectiveCost {
     const { launch, dispatch } = this.engine;
     const time = timing === 'device' ? device : timing === 'host' ? Math.max(launch, device) : dispatch + device;
-    const algorithmBandwidth = time === 0 ? 0 : bytes / time;
+    // A barrier moves flags, whatever the size.
+    const algorithmBandwidth = time === 0 || collective === 'barrier' ? 0 : bytes / time;
     const busBandwidth = algorithmBandwidth * busFactor(collective, group.ranks);
     return { time, algorithm: plan.name, algorithmBandwidth, busBandwidth };
   }

@@ -4,6 +4,7 @@
  */
 import type { Bytes, BytesPerSecond, Seconds } from '../base/units.ts';
 import type { Collective } from './schedule.ts';
+import type { ScheduleTemplate } from './template.ts';
 
 /**
  * Ranks of a collective, regularly placed: rank `start + i * stride` for i < `ranks`. Tensor parallelism is stride 1; data
@@ -26,6 +27,8 @@ export interface CollectiveCase {
   readonly elementBytes?: Bytes;
   /** By its documented name, or `auto` (the default): the one with the least predicted time. */
   readonly algorithm?: string;
+  /** A schedule of the user's, in place of any algorithm. */
+  readonly template?: ScheduleTemplate;
   /**
    * 'device' if left out. 'host': launched eagerly again and again, so that the launch hides behind the run before unless it
    * is longer. 'framework': dispatched by one, whose time comes before it.

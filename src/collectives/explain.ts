@@ -3,7 +3,7 @@
  * one win, and the steps of the winner. Plain data; `report/collective.ts` prints it.
  */
 import type { Bytes, BytesPerSecond, Seconds } from '../base/units.ts';
-import { findAlgorithm } from './algorithms/registry.ts';
+import { collectiveAlgorithms } from './algorithms/registry.ts';
 import type { CollectiveModel, PlanCost } from './collective-clock.ts';
 import type { CollectiveCase } from './cost.ts';
 import type { Round } from './rounds.ts';
@@ -61,7 +61,7 @@ function explainPlan(model: CollectiveModel, { plan, protocol, time }: PlanCost)
   const latency = start + rounds.reduce((sum, round) => sum + round.steps * round.latency, 0);
   return {
     name: plan.name,
-    summary: plan.algorithm === 'none' ? 'one rank: nothing moves' : findAlgorithm('algorithm', plan.algorithm).summary,
+    summary: summaryOf(plan.algorithm),
     protocol,
     steps: plan.steps,
     time,
@@ -69,6 +69,11 @@ function explainPlan(model: CollectiveModel, { plan, protocol, time }: PlanCost)
     rounds,
     latencyShare: time === 0 ? 0 : Math.min(1, latency / time),
   };
+}
+
+function summaryOf(algorithm: string): string {
+  if (algorithm === 'none') return 'one rank: nothing moves';
+  return collectiveAlgorithms().find(({ name }) => name === algorithm)?.summary ?? 'a schedule from a file';
 }
 
 function totalGap(rounds: readonly Round[]): number {

@@ -17,6 +17,7 @@ import { nodeKinds, placeGroup, wholeGroups } from './placement.ts';
 import { profileSteps, type Round, roundOf, type StepProfile } from './rounds.ts';
 import { type InterAlgorithm, interRequirement, interRounds } from './scale-out.ts';
 import type { Collective, Schedule } from './schedule.ts';
+import { type ScheduleTemplate, templateSchedule } from './template.ts';
 import { Wires } from './wires.ts';
 
 interface ShapePhase {
@@ -168,6 +169,32 @@ export function shapePlans(
   // Nodes of different sizes are not defined: only a group too large to be flat is taken as if its last node were full.
   const isFlatOnly = group.ranks % perNode !== 0 || library === 'neuron-rings';
   return isFlatOnly && flat.length > 0 ? flat : [...flat, ...hierarchies];
+}
+
+/**
+ * The shape of a user's schedule.
+ * @throws RangeError if it is of another collective or number of ranks, or spans more nodes than are timed transfer by transfer
+ */
+export function templateShape(
+  collective: Collective,
+  group: RankGroup,
+  template: ScheduleTemplate,
+  wires: Wires,
+): PlanShape {
+  const { cluster } = wires;
+  if (template.collective !== collective || template.ranks !== group.ranks) {
+    const got = `${template.collective} of ${template.ranks}`;
+    throw new RangeError(`"schedule" expected one of ${collective} of ${group.ranks} ranks, got ${got}`);
+  }
+  const { name, chunks } = template;
+  const candidate = { name, algorithm: name, elements: chunks, schedule: () => templateSchedule(template, chunks) };
+  const { nodes, inNode } = placeGroup(cluster, group);
+  if (nodes === 1) return insideShape(candidate, [collective], placesOf(cluster, inNode), wires, false);
+  const groups = wholeGroups(cluster, group);
+  if (groups.length * group.ranks > MAX_FLAT_RANKS) {
+    throw new RangeError(`"schedule" expected groups of at most ${MAX_FLAT_RANKS} ranks together over several nodes`);
+  }
+  return insideShape(candidate, [collective], [groups], wires, true);
 }
 
 /** The groups in one node of each kind, of the nodes in use. */

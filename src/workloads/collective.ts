@@ -6,6 +6,7 @@ import type { CollectiveCase, RankGroup } from '../collectives/cost.ts';
 import type { Fidelity, ResourceUse } from '../collectives/execute.ts';
 import { type Explanation, explainCollective } from '../collectives/explain.ts';
 import type { Collective } from '../collectives/schedule.ts';
+import type { ScheduleTemplate } from '../collectives/template.ts';
 import type { Cluster } from '../fabric/cluster.ts';
 import { type Economics, economics } from './economics.ts';
 
@@ -31,6 +32,8 @@ export interface CollectiveOptions {
   readonly sizes: readonly Bytes[];
   readonly dtype?: string;
   readonly algorithm?: string;
+  /** A schedule of the user's (`parseScheduleJson`, `parseMsccl`), in place of any algorithm. */
+  readonly template?: ScheduleTemplate;
   readonly fidelity?: Fidelity;
   readonly timing?: 'device' | 'host' | 'framework';
   /** Ranks of a group, and the distance between them: all ranks if left out. Groups run side by side. */
@@ -95,7 +98,7 @@ const MAX_BOTTLENECKS = 10;
  * @throws RangeError for a wrong option, or if no algorithm, or not the one asked for, is defined for the group
  */
 export function timeCollective(options: CollectiveOptions): TimedCollective {
-  const { cluster, collective, sizes, algorithm = 'auto', fidelity = 'formula', timing = 'device' } = options;
+  const { cluster, collective, sizes, algorithm = 'auto', template, fidelity = 'formula', timing = 'device' } = options;
   expectOneOf('fidelity', fidelity, ['formula', 'flow', 'event']);
   const named = options.dtype ?? 'bf16';
   const dtype = expectOneOf('dtype', DTYPE_ALIASES[named] ?? named, Object.keys(ELEMENT_BYTES));
@@ -108,7 +111,7 @@ export function timeCollective(options: CollectiveOptions): TimedCollective {
     if (bytes % elementBytes !== 0) {
       throw new RangeError(`"size" expected whole elements of ${elementBytes} bytes (${dtype}), got ${bytes}`);
     }
-    return { collective, bytes, elementBytes, group, algorithm, timing };
+    return { collective, bytes, elementBytes, group, algorithm, timing, ...(template && { template }) };
   });
   const timings = requests.map((request) => model.time(request, fidelity));
   const last = timings.at(-1)!;

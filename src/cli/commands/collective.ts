@@ -12,7 +12,10 @@ import {
   networkFromJson,
   parseFault,
   parseJson,
+  parseMsccl,
+  parseScheduleJson,
   parseSize,
+  type ScheduleTemplate,
   timeCollective,
   toJson,
 } from '../../index.ts';
@@ -34,6 +37,7 @@ interface CollectiveFlags extends RankFlags {
   readonly sizes?: string;
   readonly dtype: string;
   readonly algorithm: string;
+  readonly schedule?: string;
   readonly fidelity: 'formula' | 'flow' | 'event';
   readonly timing: 'device' | 'host' | 'framework';
   readonly explain?: boolean;
@@ -45,6 +49,12 @@ const MAX_SIZES = 256;
 
 function loadNetwork(network: string): NetworkSpec {
   return isPath(network) ? networkFromJson(parseJson(readTextFile(network), network), network) : findNetwork(network);
+}
+
+/** JSON, or MSCCL's XML. */
+function loadSchedule(path: string): ScheduleTemplate {
+  const text = readTextFile(path);
+  return text.trimStart().startsWith('<') ? parseMsccl(text, path) : parseScheduleJson(text, path);
 }
 
 /** `4KiB:1GiB:4`: from, to, and the factor between one size and the next. */
@@ -74,12 +84,16 @@ function run(collective: Collective, flags: CollectiveFlags): void {
   });
   const cluster = applyFaults(healthy, (flags.fault ?? []).flatMap(parseFault));
   const stride = flags.stride ?? 1;
+  if (flags.schedule !== undefined && algorithm !== 'auto') {
+    throw new RangeError(`"algorithm" expected none beside a schedule, got ${algorithm}`);
+  }
   const { result, explanation } = timeCollective({
     cluster,
     collective,
     sizes: flags.sizes === undefined ? [parseSize('size', flags.size)] : sweep(flags.sizes),
     dtype,
     algorithm,
+    ...(flags.schedule !== undefined && { template: loadSchedule(flags.schedule) }),
     fidelity,
     timing,
     group: { ranks: flags.group ?? Math.ceil(cluster.ranks / stride), stride },
@@ -148,6 +162,7 @@ export function addCollectiveCommand(program: Command): void {
         .choices(['auto', ...collectiveAlgorithms().map(({ name }) => name)])
         .default('auto'),
     )
+    .option('--schedule <file>', "your own schedule in place of an algorithm: JSON, or MSCCL's XML")
     .addOption(
       new Option('--fidelity <how>', 'closed forms, fair flows, or chunk by chunk')
         .choices(['formula', 'flow', 'event'])
