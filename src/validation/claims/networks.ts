@@ -73,7 +73,7 @@ const domain: ClaimModel = {
   unit: 'x',
   definition:
     'all-to-all of DeepSeek-V3 tokens over 64 Trainium2 chips: four instances over EFA / one UltraServer, both by the formula clock',
-  inputs: ['scenario/tokens', 'systems/trn2.48xlarge/scaleOut', `systems/${TRN2}/fabric.dimensions.2.bandwidth`],
+  inputs: ['scenario/tokens', 'systems/trn2.48xlarge/scaleOut'],
   compute: (world, scenario) => {
     const model = world.model('deepseek-v3');
     const mlp = model.kinds.map((kind) => kind.mlp).find((candidate) => candidate.kind === 'moe')!;
