@@ -52,6 +52,7 @@ export class Arena {
   readonly #sizes: Map<number, number> = new Map();
   readonly #scratch: Map<string, number> = new Map();
   #pool: ThreadPool | undefined;
+  #kernelIndices: ReadonlyMap<string, number> | undefined;
   #pages = 1;
   #used = 0;
   #peak = 0;
@@ -153,7 +154,8 @@ export class Arena {
       return;
     }
     this.#pool ??= this.#startPool();
-    const encoded = encodeTasks(tasks, kernelNames(this.build, true));
+    this.#kernelIndices ??= new Map(kernelNames(this.build, true).map((name, i) => [name, i]));
+    const encoded = encodeTasks(tasks, this.#kernelIndices);
     const at = this.scratch('tasks', Math.max(65536, encoded.byteLength));
     new Float64Array(this.memory.buffer, at, encoded.length).set(encoded);
     this.#pool.run(tasks.length, at, runTask);

@@ -6,6 +6,8 @@ import type { Arena } from './arena.ts';
 
 /** Rows of A. */
 export const MC = 180;
+/** The same where threads share the work: smaller tasks, so that the slower thread is waited for less. */
+const THREAD_MC = 90;
 /** Columns of B. */
 export const NC = 4096;
 /** Terms of the sum at most: a tile costs some 60 cycles beside its terms, of which 512 take 3000 and 128 take 750. */
@@ -58,7 +60,8 @@ function tileRows({ build }: Arena): number {
 export function rowBlocks(arena: Arena, m: number): [first: number, count: number][] {
   const mr = tileRows(arena);
   const tiles = Math.ceil(m / mr);
-  const blocks = Math.ceil(tiles / Math.floor(MC / mr));
+  const most = arena.threads === 1 ? MC : THREAD_MC;
+  const blocks = Math.ceil(tiles / Math.floor(most / mr));
   const height = Math.floor(m / tiles);
   const taller = m % tiles;
   const rowOf = (tile: number): number => tile * height + Math.min(tile, taller);

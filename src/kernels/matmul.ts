@@ -282,8 +282,7 @@ function multiplyBlocks(
   const format = OPERAND_DTYPES.indexOf(panelDtype);
   for (let jc = 0; jc < n; jc += NC) {
     const nc = Math.min(NC, n - jc);
-    // With many row blocks there is work for all threads without packing A once for each chunk of columns.
-    const chunks: [number, number][] = blocks.length >= 4 * arena.threads ? [[0, nc]] : columnChunks(arena, nc);
+    const chunks = columnChunks(arena, nc);
     for (let pc = 0; pc < k; pc += terms) {
       const kc = Math.min(terms, k - pc);
       const panels = blockOfB(pc, kc, jc, nc);

@@ -40,8 +40,8 @@ interface Thread {
 
 const CONTROL = { generation: 0, next: 1, count: 2, done: 3, busy: 4, failed: 5, tasks: 6 } as const;
 export const CONTROL_BYTES = 64;
-/** Times that a thread looks before it sleeps: about 20 us. */
-const SPINS = 2000;
+/** Times that a thread looks before it sleeps: about 100 us, which is longer than the next tasks take to be written. */
+const SPINS = 10_000;
 
 export class ThreadPool {
   readonly #memory: WebAssembly.Memory;
@@ -115,14 +115,15 @@ interface NodeWorkerThreads {
 }
 
 /**
- * The tasks as numbers: a table of where each begins, then for each its calls: kernel, number of arguments, arguments.
+ * The tasks as numbers: a table of where each begins, then for each its calls: index of the kernel, number of arguments,
+ * arguments.
  * A negative number of arguments ends a task.
  */
-export function encodeTasks(tasks: readonly Task[], kernels: readonly string[]): Float64Array {
+export function encodeTasks(tasks: readonly Task[], kernels: ReadonlyMap<string, number>): Float64Array {
   const numbers: number[] = new Array<number>(tasks.length).fill(0);
   tasks.forEach((task, i) => {
     numbers[i] = numbers.length;
-    for (const { kernel, args } of task) numbers.push(kernels.indexOf(kernel), args.length, ...args);
+    for (const { kernel, args } of task) numbers.push(kernels.get(kernel)!, args.length, ...args);
     numbers.push(-1);
   });
   return Float64Array.from(numbers);
