@@ -121,6 +121,11 @@ export function operatorProgram(core: CoreSpec, operator: OperatorCase): Program
     case 'embedding':
       return embeddingProgram(core, rowwise());
     case 'selective-scan': {
+      // A framework's scan is a loop over positions in HBM, a thousand times slower than any kernel.
+      if (implementation === 'compiler') {
+        const expected = "a written kernel: what compilers make of a framework's scan is not modelled";
+        throw new ModelError('UNSUPPORTED', 'implementation', `expected ${expected}, got compiler`);
+      }
       const scan = { batch: dim('batch'), channels: dim('channels'), seq: dim('seq'), state: dim('state'), dtype };
       const isWhole = implementation === 'naive' && wholeSequenceFits(core, scan.seq, dtype);
       return selectiveScanProgram(core, { ...scan, step: isWhole ? 'reordered' : 'tiled' });
