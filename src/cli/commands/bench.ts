@@ -55,13 +55,13 @@ function times(run: () => void): number[] {
 }
 
 /** GFLOP/s of multiply-adds from registers. */
-function arithmeticLimit({ kernels }: Arena): number {
+export function arithmeticLimit({ kernels }: Arena): number {
   const steps = 200_000;
   return (96 * steps) / times(() => kernels.peak_f32(steps, 0.5))[0]!;
 }
 
 /** GB/s of reading `bytes`, rounded to what the loop takes. */
-function readLimit(arena: Arena, bytes: number): number {
+export function readLimit(arena: Arena, bytes: number): number {
   const size = Math.max(4096, Math.ceil(bytes / 128) * 128);
   const tensor = arena.tensor('i8', [size]);
   // Memory that was never written is one page of zeros many times: it would be read from L1.
