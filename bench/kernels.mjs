@@ -16,7 +16,7 @@ import { arithmeticLimit, readLimit } from '../dist/cli/commands/bench.js';
 const { values: flags } = parseArgs({
   options: { filter: { type: 'string', default: '' }, time: { type: 'string', default: '300' } },
 });
-const MOST_CHECKED_FLOPS = 5e8;
+const MOST_CHECKED_FLOPS = 2e7;
 /** Relative distance of representable numbers, from the format's roundoff. */
 const roundoff = (dtype) => DTYPES[dtype].unitRoundoff;
 
