@@ -34,21 +34,21 @@ function expect(isTrue, what) {
   if (!isTrue) throw new Error(`expected ${what}`);
 }
 
-/** Bytes that a call allocates, collected or not: every 256th is sampled. */
-async function allocated(call) {
+/** Bytes that are allocated during a call, collected or not: every 512th is sampled. */
+async function sampled(call) {
   const session = new Session();
   session.connect();
   const all = { includeObjectsCollectedByMinorGC: true, includeObjectsCollectedByMajorGC: true };
-  await session.post('HeapProfiler.startSampling', { samplingInterval: 256, ...all });
-  const sum = (node) => node.children.reduce((bytes, child) => bytes + sum(child), node.selfSize);
-  // Once before it counts: what the profiler's start has thrown out of the compiler's code comes back.
+  await session.post('HeapProfiler.startSampling', { samplingInterval: 512, ...all });
   call();
-  const before = sum((await session.post('HeapProfiler.getSamplingProfile')).profile.head);
-  call();
-  const after = sum((await session.post('HeapProfiler.stopSampling')).profile.head);
+  const { profile } = await session.post('HeapProfiler.stopSampling');
   session.disconnect();
-  return after - before;
+  const sum = (node) => node.children.reduce((bytes, child) => bytes + sum(child), node.selfSize);
+  return sum(profile.head);
 }
+
+/** Without what the profiler itself allocates. */
+const allocated = async (call) => (await sampled(call)) - (await sampled(() => {}));
 
 const job = () => ({
   model: modelSpec('llama-3.1-70b'),

@@ -86,8 +86,8 @@ class RankLayer {
     attention(perHead(q, heads), perHead(k, kvHeads), perHead(v, kvHeads), perHead(attended, heads), {
       ...windowOf(config),
       rounding: this.#rounding('attention', this.#rank),
-      // 2^11 blocks of queries; with 2^12 heads at most over all ranks, inside the 2^24 streams that there are.
-      probabilityRounding: (head, block) => this.#rounding('softmax', (this.#rank * heads + head) * 2 ** 11 + block),
+      // At most 2^12 blocks of queries, and 2^12 heads over all ranks: inside the 2^24 streams that there are.
+      probabilityRounding: (head, block) => this.#rounding('softmax', (this.#rank * heads + head) * 2 ** 12 + block),
     });
     return this.#project('o', attended);
   }
