@@ -254,3 +254,22 @@ describe('matmulInt8', () => {
 function transposed(values: Float32Array, rows: number, cols: number): Float32Array {
   return Float32Array.from(values, (_, i) => values[(i % rows) * cols + Math.floor(i / rows)]!);
 }
+
+test('a row alone against bytes keeps the range of its values: products of 1e34 and of 1e-30 are right', () => {
+  const [k, n] = [37, 19];
+  const weights = randomTensor('i8', [k, n], 5);
+  for (const size of [1e34, 1e-30]) {
+    const a = arena.tensor('f32', [1, k]).set(Float32Array.from({ length: k }, (_, p) => size * (1 + (p % 5))));
+    const out = arena.tensor('f32', [1, n]);
+    matmul(a, packWeights(weights), out);
+    const [x, w] = [a.toFloat32(), weights.toFloat32()];
+    out.toFloat32().forEach((value, j) => {
+      let [sum, total] = [0, 0];
+      for (let p = 0; p < k; p++) {
+        sum += x[p]! * w[p * n + j]!;
+        total += Math.abs(x[p]! * w[p * n + j]!);
+      }
+      expect(Math.abs(value - sum)).toBeLessThanOrEqual(k * 2 ** -24 * total);
+    });
+  }
+});

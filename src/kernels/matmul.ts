@@ -288,18 +288,20 @@ function multiplyBlocks(
       const panels = blockOfB(pc, kc, jc, nc);
       const adds = pc > 0 || accumulate ? 1 : 0;
       const tasks = blocks.flatMap(([ic, mc]) => {
-        const pack = packRows(a, ic, mc, pc, kc, alpha);
+        const isRow = mc === 1 && hasGemv(panelDtype);
+        // gemv widens a byte to its value times 2^24.
+        const factor = isRow && panelDtype === 'i8' ? alpha * 2 ** -24 : alpha;
+        const pack = packRows(a, ic, mc, pc, kc, factor);
         return chunks.map(([first, count]): Task => {
           const from = panels.at + first * panels.rows * panelElementBytes;
           const to = c + (ic * stride + jc + first) * 4;
           const panelBytes = panels.rows * width * panelElementBytes;
-          const multiply: Call =
-            mc === 1 && hasGemv(panelDtype)
-              ? { kernel: `gemv_${panelDtype}`, args: [width, count, kc, PACKED_A, from, panelBytes, to, adds, PANEL] }
-              : {
-                  kernel: 'multiplyPanels',
-                  args: [format, width, mc, count, kc, PACKED_A, from, panelBytes, to, stride, adds, PANEL],
-                };
+          const multiply: Call = isRow
+            ? { kernel: `gemv_${panelDtype}`, args: [width, count, kc, PACKED_A, from, panelBytes, to, adds, PANEL] }
+            : {
+                kernel: 'multiplyPanels',
+                args: [format, width, mc, count, kc, PACKED_A, from, panelBytes, to, stride, adds, PANEL],
+              };
           return [...pack, multiply];
         });
       });
