@@ -90,6 +90,24 @@ describe('trnsim plan --infer', () => {
     for (const { tpotNs } of [...plans, ...pareto]) expect(tpotNs).toBeLessThanOrEqual(20e6);
   });
 
+  test('when nothing is within the limits, what they would have to allow is said', () => {
+    const { status, stdout } = run(...job, '--tp', '8', '--pp', '1', '--batch', '8', '--max-tpot', '0.01');
+    expect(status).toBe(0);
+    expect(stdout).toMatch(
+      /^no plan is within the limits: the least of any is .* to the first token, .* each further token$/m,
+    );
+    const large = run(
+      ...job.map((word) => (word === 'llama-3.1-8b' ? 'llama-3.1-405b' : word)),
+      '--tp',
+      '1',
+      '--pp',
+      '1',
+      '--batch',
+      '8',
+    );
+    expect(large.stdout).toContain('no plan fits into memory and runs');
+  });
+
   test('the text says why the second plan lost; what is missing is named', () => {
     const { status, stdout } = run(...job, '--tp', '4,8', '--pp', '1', '--batch', '8');
     expect(status).toBe(0);

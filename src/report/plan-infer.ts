@@ -14,6 +14,8 @@ export interface InferencePlanAnswer {
   readonly spaceSize: number;
   readonly refused: number;
   readonly withinLimits: number;
+  /** The least of any plan, within the limits or not: what a limit can be; null if none runs. */
+  readonly least: { readonly ttftNs: number; readonly tpotNs: number } | null;
   readonly plans: readonly InferenceRow[];
   readonly pareto: readonly InferenceRow[];
 }
@@ -52,13 +54,20 @@ function whyLost([best, second]: readonly InferenceRow[]): string {
   return `the second has ${parts.join(', ')}\n`;
 }
 
+/** Whether nothing fits the machine, or nothing the limits, and then what they would have to allow. */
+function whyNone({ least }: InferencePlanAnswer): string {
+  if (least === null) return 'no plan fits into memory and runs\n';
+  const [first, each] = [formatTime(least.ttftNs), formatTime(least.tpotNs)];
+  return `no plan is within the limits: the least of any is ${first} to the first token, ${each} for each further token\n`;
+}
+
 /** Report of `trnsim plan --infer`. */
 export function inferencePlanReport(answer: InferencePlanAnswer): string {
   const { model, system, nodes, ranks, cuts, spaceSize, refused, withinLimits, plans, pareto, complete } = answer;
   const where = nodes === 1 ? system : `${nodes} x ${system}`;
   const stopped = complete ? '' : ', interrupted before all were gone through';
   const title = `${model} on ${ranks} ranks of ${where}: ${cuts} cuts, ${spaceSize} plans, ${refused} that don't fit or run, ${withinLimits} within the limits${stopped}\n\n`;
-  if (plans.length === 0) return `${title}no plan is possible\n`;
+  if (plans.length === 0) return title + whyNone(answer);
   const front = pareto.length > 1 ? `\nthroughput against latency: none is better in both\n${rows(pareto)}` : '';
   return `${title}${rows(plans)}\n${whyLost(plans)}${front}`;
 }

@@ -3,6 +3,8 @@ import { InvalidArgumentError, Option } from 'commander';
 import {
   createCluster,
   type InferenceObjective,
+  type InferencePlanAnswer,
+  type InferenceRow,
   InferenceSearch,
   type InferenceSpace,
   inferenceFront,
@@ -95,11 +97,18 @@ export async function runInferPlan(flags: InferPlanFlags): Promise<void> {
     spaceSize: search.tried,
     refused: search.refused,
     withinLimits: within.length,
+    least: leastTimes(search.rows),
     plans: within.slice(0, keep).map((row, index) => ({ rank: index + 1, ...row })),
     pareto: inferenceFront(within),
   };
   process.stdout.write(json ? toJson(answer) : inferencePlanReport(answer));
   if (isStopped) process.exitCode = INTERRUPTED;
+}
+
+function leastTimes(rows: readonly InferenceRow[]): InferencePlanAnswer['least'] {
+  if (rows.length === 0) return null;
+  const least = (key: 'ttftNs' | 'tpotNs'): number => rows.reduce((low, row) => Math.min(low, row[key]), Infinity);
+  return { ttftNs: least('ttftNs'), tpotNs: least('tpotNs') };
 }
 
 const milliseconds = (text: string): number => {
