@@ -55,8 +55,8 @@ function whyLost([best, second]: readonly InferenceRow[]): string {
 }
 
 /** Whether nothing fits the machine, or nothing the limits, and then what they would have to allow. */
-function whyNone({ least }: InferencePlanAnswer): string {
-  if (least === null) return 'no plan fits into memory and runs\n';
+function whyNone({ least, complete }: InferencePlanAnswer): string {
+  if (least === null) return complete ? 'no plan fits into memory and runs\n' : 'no plan was found until then\n';
   const [first, each] = [formatTime(least.ttftNs), formatTime(least.tpotNs)];
   return `no plan is within the limits: the least of any is ${first} to the first token, ${each} for each further token\n`;
 }
