@@ -1,5 +1,5 @@
 /**
- * FP32 to and from every storage format.
+ * FP32 to every storage format; widen.ts has the way back.
  *
  * Narrowing works on the magnitude |x| <= limit, whose bits an FP32 shares with an integer. With f fraction bits kept,
  * d = 23 - f dropped and the exponent's bias moved from 127 to b:
@@ -16,21 +16,7 @@
  *
  * Leaves out: rounding into E8M0; its codes come from scale.ts.
  */
-import {
-  BF16,
-  bytesOf,
-  E2M1,
-  E3M4,
-  E4M3,
-  E4M3FN,
-  E5M2,
-  F16,
-  fractionBits,
-  I8,
-  load1,
-  load4,
-  loadPair,
-} from './element';
+import { BF16, bytesOf, E2M1, E3M4, E4M3, E4M3FN, E5M2, F16, fractionBits, I8 } from './element';
 
 // What narrowing needs of each format: half - 1 and the change of bias, 2^(24 - f - b), the smallest normal 2^(1 - b),
 // the factor 2^(22 + b) that makes integers of subnormals, the change of bias alone, the dropped bits, sign, NaN.
@@ -188,25 +174,4 @@ export function narrowStochastic<T>(n: i32, x: usize, words: usize, y: usize, li
     const codes = stochastic4<T>(v128.load(x + (i << 2)), v128.load(words + (i << 2)), limit4);
     store4<T>(y + bytesOfRun<T>(i), codes, -i);
   } while (i > 0);
-}
-
-/** Elements in a step over a tail: one, of E2M1 the pair that shares a byte. */
-function few<T>(): i32 {
-  return idof<T>() == idof<E2M1>() ? 2 : 1;
-}
-
-/** y[i] = x[i], i < n, exact. `x`: T, `y`: f32; may not overlap. An even n for E2M1. */
-export function widen<T>(n: i32, x: usize, y: usize): void {
-  let left = n;
-  for (; left >= 4; left -= 4) {
-    v128.store(y, load4<T>(x));
-    x += bytesOfRun<T>(4);
-    y += 16;
-  }
-  for (; left > 0; left -= few<T>()) {
-    if (idof<T>() == idof<E2M1>()) v128.store64_lane(y, loadPair(x), 0);
-    else store<f32>(y, load1<T>(x));
-    x += bytesOfRun<T>(few<T>());
-    y += few<T>() << 2;
-  }
 }

@@ -4,12 +4,13 @@
  * A format is a class without fields that stands as a type argument: the branches below are decided when a kernel is
  * compiled and cost nothing. Kernels are written once over `T` and exported once for each format.
  *
- * A float of e exponent bits, f fraction bits and bias b is moved to where an FP32 has its fields, f fraction bits at the
- * top of 23, and multiplied by 2^(127 - b). That is right for normals, for subnormals (which the product makes normal)
+ * F16 and E5M2, of 5 exponent bits, bias 15 and f fraction bits, are moved to where an FP32 has its fields, f fraction bits at
+ * the top of 23, and multiplied by 2^(127 - 15). That is right for normals, for subnormals (which the product makes normal)
  * and for zeros. Codes of infinity and NaN get the FP32's full exponent instead, so a NaN keeps its sign and payload
  * here; the casts that narrow make every NaN the format's canonical one.
  *
- * Leaves out: E8M0, which is a scale and no operand; see scale.ts.
+ * Leaves out: the other formats of 8 bits and fewer, which widen by tables (widen.ts), and E8M0, which is a scale and no
+ * operand (scale.ts).
  */
 
 /** The bits themselves. */
@@ -31,7 +32,7 @@ export class E2M1 {}
 /** Two's complement. */
 export class I8 {}
 
-/** Bytes of an element. An E2M1 has no address of its own: `load4` takes that of a pair, the rest does not know it. */
+/** Bytes of an element. An E2M1 has no address of its own. */
 export function bytesOf<T>(): usize {
   if (idof<T>() == idof<F32>()) return 4;
   if (idof<T>() == idof<BF16>() || idof<T>() == idof<F16>()) return 2;
@@ -49,55 +50,26 @@ export function fractionBits<T>(): i32 {
   return 3;
 }
 
-/** Exponent bias of a float format. */
-export function exponentBias<T>(): i32 {
-  if (idof<T>() == idof<F32>() || idof<T>() == idof<BF16>()) return 127;
-  if (idof<T>() == idof<F16>() || idof<T>() == idof<E5M2>()) return 15;
-  if (idof<T>() == idof<E3M4>()) return 3;
-  if (idof<T>() == idof<E2M1>()) return 1;
-  return 7;
-}
+// What widening needs: the fields that a code has after the shift (sign, exponent, fraction), 2^(127 - bias), the bits that
+// are all set in an infinity or NaN, an FP32's exponent. Constants come from memory, by one broadcasting load, because V8
+// builds a vector constant anew, in several instructions, each time it is met.
+const WIDENING: usize = memory.data<u32>([0x8fffe000, 0x77800000, 0x0f800000, 0x7f800000], 16);
 
-// What widening needs of each format: the fields that a code has after the shift (sign, exponent, fraction), 2^(127 - bias),
-// and the bits that are all set in an infinity or NaN; first, an FP32's exponent. Constants come from memory, by one
-// broadcasting load, because V8 builds a vector constant anew, in several instructions, each time it is met.
-// biome-ignore format: one row for each format
-const WIDENING: usize = memory.data<u32>([
-  0x7f800000,
-  0x8fffe000, 0x77800000, 0x0f800000, // F16
-  0x87f00000, 0x7b800000, 0x07800000, // E4M3
-  0x87f00000, 0x7b800000, 0x07f00000, // E4M3FN
-  0x8fe00000, 0x77800000, 0x0f800000, // E5M2
-  0x83f80000, 0x7d800000, 0x03800000, // E3M4
-  0x81c00000, 0x7e800000, 0xffffffff, // E2M1: no code is special
-], 16);
-
-/** The format's row of WIDENING. */
-function wideningOf<T>(): usize {
-  if (idof<T>() == idof<F16>()) return WIDENING + 4;
-  if (idof<T>() == idof<E4M3>()) return WIDENING + 16;
-  if (idof<T>() == idof<E4M3FN>()) return WIDENING + 28;
-  if (idof<T>() == idof<E5M2>()) return WIDENING + 40;
-  if (idof<T>() == idof<E3M4>()) return WIDENING + 52;
-  return WIDENING + 64;
-}
-
-/** Four codes, sign-extended to 32 bits, as FP32. */
+/** Four codes of F16 or E5M2, sign-extended to 32 bits, as FP32. */
 function widen4<T>(codes: v128): v128 {
-  const table = wideningOf<T>();
-  const fields = v128.and(i32x4.shl(codes, 23 - fractionBits<T>()), v128.load32_splat(table));
-  const special = v128.load32_splat(table, 8);
+  // An E5M2 has no more fields than an F16, whose upper half it is.
+  const fields = v128.and(i32x4.shl(codes, 23 - fractionBits<T>()), v128.load32_splat(WIDENING));
+  const special = v128.load32_splat(WIDENING, 8);
   const isSpecial = i32x4.eq(v128.and(fields, special), special);
-  const exponent = v128.and(isSpecial, v128.load32_splat(WIDENING));
-  return v128.or(f32x4.mul(fields, v128.load32_splat(table, 4)), exponent);
+  const exponent = v128.and(isSpecial, v128.load32_splat(WIDENING, 12));
+  return v128.or(f32x4.mul(fields, v128.load32_splat(WIDENING, 4)), exponent);
 }
 
-/** One code, sign-extended to 32 bits, as FP32. */
+/** One code of F16 or E5M2, sign-extended to 32 bits, as FP32. */
 function widen1<T>(code: i32): f32 {
-  const table = wideningOf<T>();
-  const fields = (code << (23 - fractionBits<T>())) & load<i32>(table);
-  const special = load<i32>(table, 8);
-  const value = reinterpret<f32>(fields) * load<f32>(table, 4);
+  const fields = (code << (23 - fractionBits<T>())) & load<i32>(WIDENING);
+  const special = load<i32>(WIDENING, 8);
+  const value = reinterpret<f32>(fields) * load<f32>(WIDENING, 4);
   return (fields & special) == special ? reinterpret<f32>(reinterpret<i32>(value) | 0x7f800000) : value;
 }
 
@@ -106,27 +78,16 @@ function loadBytes4(p: usize): v128 {
   return i32x4.extend_low_i16x8_s(i16x8.extend_low_i8x16_s(v128.load32_zero(p)));
 }
 
-/** The codes of 4 bits in the low 16 bits of `pairs`, sign-extended: each shifted to the top of its lane and back. */
-function nibbles4(pairs: i32): v128 {
-  return i32x4.shr_s(i32x4.mul(i32x4.splat(pairs), i32x4(1 << 28, 1 << 24, 1 << 20, 1 << 16)), 28);
-}
-
-/** The two E2M1 of the byte at `p` in the lower lanes. */
-export function loadPair(p: usize): v128 {
-  return widen4<E2M1>(nibbles4(load<u8>(p)));
-}
-
-/** Four consecutive elements at `p` as FP32 lanes. Reads these four and nothing else. */
+/** Four consecutive elements of F32, BF16, F16, E5M2 or I8 at `p` as FP32 lanes. Reads these four and nothing else. */
 export function load4<T>(p: usize): v128 {
   if (idof<T>() == idof<F32>()) return v128.load(p);
   if (idof<T>() == idof<BF16>()) return i32x4.shl(v128.load_ext<u16>(p), 16);
   if (idof<T>() == idof<F16>()) return widen4<T>(v128.load_ext<i16>(p));
   if (idof<T>() == idof<I8>()) return f32x4.convert_i32x4_s(loadBytes4(p));
-  if (idof<T>() == idof<E2M1>()) return widen4<T>(nibbles4(load<u16>(p)));
   return widen4<T>(loadBytes4(p));
 }
 
-/** One element at `p` as FP32. */
+/** One element at `p` as FP32, of the same formats. */
 export function load1<T>(p: usize): f32 {
   if (idof<T>() == idof<F32>()) return load<f32>(p);
   if (idof<T>() == idof<BF16>()) return reinterpret<f32>(u32(load<u16>(p)) << 16);
@@ -134,6 +95,7 @@ export function load1<T>(p: usize): f32 {
   if (idof<T>() == idof<I8>()) return f32(load<i8>(p));
   return widen1<T>(i32(load<i8>(p)));
 }
+
 /** a b + c: one rounding in the relaxed build, two in the plain one. */
 export function madd4(a: v128, b: v128, c: v128): v128 {
   if (ASC_FEATURE_RELAXED_SIMD) return f32x4.relaxed_madd(a, b, c);

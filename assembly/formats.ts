@@ -1,13 +1,8 @@
 /**
- * The conversions of convert.ts for each format: `widen` to FP32, `narrow` to nearest even, `narrowStochastic` by random
- * words. Integers do not use `limit`: they saturate at the ends of their range.
+ * The conversions of convert.ts for each format: `narrow` to nearest even, `narrowStochastic` by random words. Integers do not use `limit`: they saturate at the ends of their range.
  */
-import { narrow, narrowStochastic, widen } from './convert';
+import { narrow, narrowStochastic } from './convert';
 import { BF16, E2M1, E3M4, E4M3, E4M3FN, E5M2, F16, I8 } from './element';
-
-export function widen_bf16(n: i32, x: usize, y: usize): void {
-  widen<BF16>(n, x, y);
-}
 
 export function narrow_bf16(n: i32, x: usize, y: usize, limit: f32): void {
   narrow<BF16>(n, x, y, limit);
@@ -15,10 +10,6 @@ export function narrow_bf16(n: i32, x: usize, y: usize, limit: f32): void {
 
 export function narrowStochastic_bf16(n: i32, x: usize, words: usize, y: usize, limit: f32): void {
   narrowStochastic<BF16>(n, x, words, y, limit);
-}
-
-export function widen_f16(n: i32, x: usize, y: usize): void {
-  widen<F16>(n, x, y);
 }
 
 export function narrow_f16(n: i32, x: usize, y: usize, limit: f32): void {
@@ -29,20 +20,12 @@ export function narrowStochastic_f16(n: i32, x: usize, words: usize, y: usize, l
   narrowStochastic<F16>(n, x, words, y, limit);
 }
 
-export function widen_f8e4m3(n: i32, x: usize, y: usize): void {
-  widen<E4M3>(n, x, y);
-}
-
 export function narrow_f8e4m3(n: i32, x: usize, y: usize, limit: f32): void {
   narrow<E4M3>(n, x, y, limit);
 }
 
 export function narrowStochastic_f8e4m3(n: i32, x: usize, words: usize, y: usize, limit: f32): void {
   narrowStochastic<E4M3>(n, x, words, y, limit);
-}
-
-export function widen_f8e4m3fn(n: i32, x: usize, y: usize): void {
-  widen<E4M3FN>(n, x, y);
 }
 
 export function narrow_f8e4m3fn(n: i32, x: usize, y: usize, limit: f32): void {
@@ -53,20 +36,12 @@ export function narrowStochastic_f8e4m3fn(n: i32, x: usize, words: usize, y: usi
   narrowStochastic<E4M3FN>(n, x, words, y, limit);
 }
 
-export function widen_f8e5m2(n: i32, x: usize, y: usize): void {
-  widen<E5M2>(n, x, y);
-}
-
 export function narrow_f8e5m2(n: i32, x: usize, y: usize, limit: f32): void {
   narrow<E5M2>(n, x, y, limit);
 }
 
 export function narrowStochastic_f8e5m2(n: i32, x: usize, words: usize, y: usize, limit: f32): void {
   narrowStochastic<E5M2>(n, x, words, y, limit);
-}
-
-export function widen_f8e3m4(n: i32, x: usize, y: usize): void {
-  widen<E3M4>(n, x, y);
 }
 
 export function narrow_f8e3m4(n: i32, x: usize, y: usize, limit: f32): void {
@@ -77,10 +52,6 @@ export function narrowStochastic_f8e3m4(n: i32, x: usize, words: usize, y: usize
   narrowStochastic<E3M4>(n, x, words, y, limit);
 }
 
-export function widen_f4e2m1(n: i32, x: usize, y: usize): void {
-  widen<E2M1>(n, x, y);
-}
-
 export function narrow_f4e2m1(n: i32, x: usize, y: usize, limit: f32): void {
   narrow<E2M1>(n, x, y, limit);
 }
@@ -89,21 +60,12 @@ export function narrowStochastic_f4e2m1(n: i32, x: usize, words: usize, y: usize
   narrowStochastic<E2M1>(n, x, words, y, limit);
 }
 
-export function widen_i8(n: i32, x: usize, y: usize): void {
-  widen<I8>(n, x, y);
-}
-
 export function narrow_i8(n: i32, x: usize, y: usize, limit: f32): void {
   narrow<I8>(n, x, y, limit);
 }
 
 export function narrowStochastic_i8(n: i32, x: usize, words: usize, y: usize, limit: f32): void {
   narrowStochastic<I8>(n, x, words, y, limit);
-}
-
-/** Rounded to nearest even where an I32 is too long for an FP32. */
-export function widen_i32(n: i32, x: usize, y: usize): void {
-  for (let i: usize = 0; i < usize(n) << 2; i += 4) store<f32>(y + i, f32(load<i32>(x + i)));
 }
 
 export function narrow_i32(n: i32, x: usize, y: usize, _limit: f32): void {

@@ -5,7 +5,7 @@
  * The latency of the sums is hidden along k instead: terms k mod 3 (of bytes k mod 2) go to chains of their own, which are
  * added in order. So a row alone may differ in the last bits from the same row among others.
  */
-import { BF16, bytesOf, I8, load4, madd4 } from './element';
+import { BF16, bytesOf, F32, I8, load4, madd4 } from './element';
 import { copyTile, PANEL_BYTES } from './matmul';
 
 /** `width`: columns of a panel, 8 or 16; `panelBytes`: from one to the next. `x`: k adjacent FP32, times 2^-24 for bytes. `scratch`: that of `multiplyPanels`. */
@@ -128,4 +128,46 @@ function gemv8<T>(k: i32, x: usize, b: usize, step: usize, y: usize, accumulate:
     b += step;
   }
   storeColumns<T>(f32x4.add(f32x4.add(s0, s2), s4), f32x4.add(f32x4.add(s1, s3), s5), y, accumulate);
+}
+
+export function gemv_f32(
+  width: i32,
+  n: i32,
+  k: i32,
+  x: usize,
+  b: usize,
+  panelBytes: usize,
+  y: usize,
+  accumulate: i32,
+  scratch: usize,
+): void {
+  gemv<F32>(width, n, k, x, b, panelBytes, y, accumulate, scratch);
+}
+
+export function gemv_bf16(
+  width: i32,
+  n: i32,
+  k: i32,
+  x: usize,
+  b: usize,
+  panelBytes: usize,
+  y: usize,
+  accumulate: i32,
+  scratch: usize,
+): void {
+  gemv<BF16>(width, n, k, x, b, panelBytes, y, accumulate, scratch);
+}
+
+export function gemv_i8(
+  width: i32,
+  n: i32,
+  k: i32,
+  x: usize,
+  b: usize,
+  panelBytes: usize,
+  y: usize,
+  accumulate: i32,
+  scratch: usize,
+): void {
+  gemv<I8>(width, n, k, x, b, panelBytes, y, accumulate, scratch);
 }

@@ -30,23 +30,14 @@ export {
   narrowStochastic_f16,
   narrowStochastic_i8,
   narrowStochastic_i32,
-  widen_bf16,
-  widen_f4e2m1,
-  widen_f8e3m4,
-  widen_f8e4m3,
-  widen_f8e4m3fn,
-  widen_f8e5m2,
-  widen_f16,
-  widen_i8,
-  widen_i32,
 } from './formats';
 export { gatherRows, scatterRows, transposeBlocks } from './gather';
+export { gemv_bf16, gemv_f32, gemv_i8 } from './gemv';
 export { lfsr_u32, xorwow_u32 } from './generators';
 export { peak_f32, read_f32 } from './limits';
 export { multiplyInPlace_f32, multiplyPacking_f32, multiplyPanels, scale_f32 } from './matmul';
-export * from './matmul-formats.gen';
 export { layernorm_bf16, layernorm_f32, rmsnorm_bf16, rmsnorm_f32 } from './norm';
-export { packPanels } from './pack';
+export { packColumns_bf16, packColumns_f32, packPanels, packRows_bf16, packRows_f32 } from './pack';
 export { philox_u32, uniform_bf16, uniform_f32 } from './random';
 export { reduce_bf16, reduce_f32, reduceNearest_bf16 } from './reduce';
 export { rope_bf16, rope_f32, ropePairs_f32 } from './rope';
@@ -63,6 +54,18 @@ export { biasScores_f32, divideRows_f32, selectScores_f32 } from './scores';
 export { logSoftmax_f32, softmax_f32, softmaxBlock_f32 } from './softmax';
 export { topK_f32 } from './topk';
 export { transpose_1, transpose_2, transpose_4 } from './transpose';
+export {
+  widen_bf16,
+  widen_f4e2m1,
+  widen_f8e3m4,
+  widen_f8e4m3,
+  widen_f8e4m3fn,
+  widen_f8e5m2,
+  widen_f16,
+  widen_i8,
+  widen_i32,
+  widenRows,
+} from './widen';
 
 /** First byte that the constants of the kernels leave free. */
 export const HEAP_BASE: usize = __heap_base;

@@ -10,9 +10,9 @@
  * Every element of C is a chain of sums in the order of k, whatever the tile: the same bits for every blocking of m and n.
  */
 import { F32 } from './element';
-import { widenAny } from './matmul-formats.gen';
 import { NR, packColumns, packRows, panelCount } from './pack';
 import { rows, tile, wide } from './tiles.gen';
+import { widenAny } from './widen';
 
 /** Bytes at the head of `scratch` for a panel of B in FP32, 512 x 16 at most; a panel of C, 180 x 16, lies behind it. */
 // Kept in step with PANEL_SCRATCH in src/kernels/blocking.ts.

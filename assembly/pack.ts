@@ -7,7 +7,7 @@
  * Packing widens to FP32, which is exact for every format, so one tile serves all. Weights that stay are packed in their
  * own format (`packPanels`) and widened a panel at a time into a scratch that stays in L1.
  */
-import { bytesOf, F32, load1, load4 } from './element';
+import { BF16, bytesOf, F32, load1, load4 } from './element';
 
 /** Rows of the tallest tile: 15 vector registers hold 5 x 8 with separate products, 6 x 8 with fused ones. */
 export const MR: i32 = ASC_FEATURE_RELAXED_SIMD ? 6 : 5;
@@ -180,32 +180,6 @@ function copyPanel<T>(k: i32, columns: i32, b: usize, rowBytes: usize, out: usiz
   }
 }
 
-/** Rows with adjacent columns as FP32, row after row; `rowStride` in elements. */
-export function widenRows<T>(rows: i32, cols: i32, x: usize, rowStride: i32, out: usize): void {
-  const size = bytesOf<T>();
-  for (let row = 0; row < rows; row++) {
-    let c = 0;
-    for (; c + 4 <= cols; c += 4) v128.store(out + (c << 2), load4<T>(x + usize(c) * size));
-    for (; c < cols; c++) store<f32>(out + (c << 2), load1<T>(x + usize(c) * size));
-    x += usize(rowStride) * size;
-    out += usize(cols) << 2;
-  }
-}
-
-/** Widens `count` elements (a multiple of 8) of a panel. */
-export function widenPanel<T>(count: i32, panel: usize, out: usize): void {
-  const size = bytesOf<T>();
-  if (count > 0) {
-    do {
-      v128.store(out, load4<T>(panel));
-      v128.store(out, load4<T>(panel + 4 * size), 16);
-      panel += 8 * size;
-      out += 32;
-      count -= 8;
-    } while (count > 0);
-  }
-}
-
 /** Columns that are not adjacent, element by element, in a panel with rows of `step` bytes. `E`: an integer of their size. */
 function gatherPanel<E>(
   k: i32,
@@ -259,4 +233,36 @@ export function packPanels(
     b += usize(columns) * colBytes;
     out += usize(k) * step;
   }
+}
+
+export function packRows_f32(m: i32, k: i32, a: usize, rowStride: i32, colStride: i32, out: usize): void {
+  packRows<F32>(m, k, a, rowStride, colStride, out);
+}
+
+export function packRows_bf16(m: i32, k: i32, a: usize, rowStride: i32, colStride: i32, out: usize): void {
+  packRows<BF16>(m, k, a, rowStride, colStride, out);
+}
+
+export function packColumns_f32(
+  k: i32,
+  n: i32,
+  b: usize,
+  rowStride: i32,
+  colStride: i32,
+  out: usize,
+  width: i32,
+): void {
+  packColumns<F32>(k, n, b, rowStride, colStride, out, width);
+}
+
+export function packColumns_bf16(
+  k: i32,
+  n: i32,
+  b: usize,
+  rowStride: i32,
+  colStride: i32,
+  out: usize,
+  width: i32,
+): void {
+  packColumns<BF16>(k, n, b, rowStride, colStride, out, width);
 }

@@ -12,8 +12,9 @@
  * Max and min are IEEE 754 `maximum` and `minimum`: NaN if a source is NaN, and -0 < +0.
  * Leaves out: stochastic rounding, which is a cast of the FP32 result; FP16 and FP8 sources, which the caller widens.
  */
-import { narrow, widen } from './convert';
+import { narrow } from './convert';
 import { BF16, bytesOf, F32 } from './element';
+import { widen } from './widen';
 
 class Sum {}
 class Prod {}

@@ -64,9 +64,8 @@ async function buildKernels() {
   // Loaded here because the compiler takes half a second to load, and most runs do not need it.
   const { main } = await import('assemblyscript/asc');
   const streams = { stdout: process.stderr, stderr: process.stderr };
-  const { generateFormats, generateTiles } = await import('./generate-tiles.mjs');
+  const { generateTiles } = await import('./generate-tiles.mjs');
   generateTiles(rootUrl);
-  generateFormats(rootUrl);
   for (const [target, entry] of [
     ['simd', 'assembly/simd.ts'],
     ['relaxed', 'assembly/relaxed.ts'],

@@ -134,6 +134,18 @@ describe.each(FLOATS)('%s', (dtype) => {
     }
   });
 
+  test('codes widen in runs of every length as they do one by one', () => {
+    const few = dtype === 'f4e2m1' ? 2 : 1;
+    const codes = Array.from({ length: 70 }, (_, i) => (i * 41 + 7) % codeCount(dtype));
+    using tensor = withCodes(dtype, codes);
+    const expected = codes.map((code) => floatValue(dtype, code));
+    for (let length = few; length <= 66; length += few) {
+      using wide = arena.tensor('f32', [length]);
+      cast(tensor.slice(4, 4 + length), wide);
+      expect([...wide.toFloat32()]).toEqual(expected.slice(4, 4 + length));
+    }
+  });
+
   test('every code comes back from FP32, NaN as the canonical one', () => {
     const codes = allCodes(dtype);
     const values = codes.map((code) => floatValue(dtype, code));

@@ -252,15 +252,16 @@ function packRows(a: Matrix, ic: number, mc: number, pc: number, kc: number, alp
   if (isPackedWide(dtype)) {
     return [{ kernel: `packRows_${dtype}`, args: [mc, kc, from, rowStride, colStride, PACKED_A] }, ...scaled];
   }
+  const format = OPERAND_DTYPES.indexOf(dtype);
   if (colStride === 1) {
-    const widen: Call = { kernel: `widenRows_${dtype}`, args: [mc, kc, from, rowStride, WIDE_A] };
+    const widen: Call = { kernel: 'widenRows', args: [format, mc, kc, from, rowStride * bytes, WIDE_A] };
     return [widen, { kernel: 'packRows_f32', args: [mc, kc, WIDE_A, kc, 1, PACKED_A] }, ...scaled];
   }
   // A column of the block at a time: as a row if its elements are adjacent, as rows of one element if not.
   const columns = Array.from({ length: kc }, (_, p): Call => {
     const [column, to] = [from + p * colStride * bytes, WIDE_A - p * mc * 4];
-    const args = rowStride === 1 ? [1, mc, column, mc, to] : [mc, 1, column, rowStride, to];
-    return { kernel: `widenRows_${dtype}`, args };
+    const run = rowStride === 1 ? [1, mc, column, 0, to] : [mc, 1, column, rowStride * bytes, to];
+    return { kernel: 'widenRows', args: [format, ...run] };
   });
   return [...columns, { kernel: 'packRows_f32', args: [mc, kc, WIDE_A, 1, mc, PACKED_A] }, ...scaled];
 }
