@@ -33,7 +33,7 @@ const NARROWING: usize = memory.data<u32>([
 ], 16);
 
 /** The format's row of NARROWING. */
-function narrowingOf<T>(): usize {
+export function narrowingOf<T>(): usize {
   if (idof<T>() == idof<BF16>()) return NARROWING + 8;
   if (idof<T>() == idof<F16>()) return NARROWING + 40;
   if (idof<T>() == idof<E4M3>()) return NARROWING + 72;
@@ -60,8 +60,7 @@ function magnitude4(x: v128, limit: v128): v128 {
 }
 
 /** The codes of four magnitudes with the signs of `x`; the canonical NaN where `x` is one. */
-function signed4<T>(x: v128, codes: v128): v128 {
-  const table = narrowingOf<T>();
+function signed4<T>(table: usize, x: v128, codes: v128): v128 {
   const sign = v128.and(i32x4.shr_u(x, 32 - bitsOf<T>()), v128.load32_splat(table, 24));
   return v128.bitselect(v128.load32_splat(table, 28), v128.or(codes, sign), f32x4.ne(x, x));
 }
@@ -75,11 +74,10 @@ function nearestBf16(x: v128, limit: v128): v128 {
   return v128.bitselect(v128.load32_splat(table, 28), code, f32x4.ne(x, x));
 }
 
-/** Four FP32 lanes to nearest even, as codes in the low bits of each lane. I8 codes are not yet saturated. */
-export function nearest4<T>(x: v128, limit: v128): v128 {
+/** As `nearest4`, by a row of NARROWING: a format that differs from `T` in its NaN only has another one. */
+function nearestBy<T>(table: usize, x: v128, limit: v128): v128 {
   if (idof<T>() == idof<I8>()) return i32x4.trunc_sat_f32x4_s(f32x4.nearest(x));
   if (idof<T>() == idof<BF16>()) return nearestBf16(x, limit);
-  const table = narrowingOf<T>();
   const dropped = 23 - fractionBits<T>();
   const magnitude = magnitude4(x, limit);
   const odd = v128.and(i32x4.shr_u(magnitude, dropped), v128.load32_splat(NARROWING, 4));
@@ -87,14 +85,19 @@ export function nearest4<T>(x: v128, limit: v128): v128 {
   const grid = v128.load32_splat(table, 4);
   const subnormal = i32x4.sub(f32x4.add(magnitude, grid), grid);
   const isSubnormal = i32x4.lt_s(magnitude, v128.load32_splat(table, 8));
-  return signed4<T>(x, v128.bitselect(subnormal, normal, isSubnormal));
+  return signed4<T>(table, x, v128.bitselect(subnormal, normal, isSubnormal));
+}
+
+/** Four FP32 lanes to nearest even, as codes in the low bits of each lane. I8 codes are not yet saturated. */
+export function nearest4<T>(x: v128, limit: v128): v128 {
+  return nearestBy<T>(narrowingOf<T>(), x, limit);
 }
 
 /**
  * Four FP32 lanes, rounded away from zero with probability in proportion to the distance, as codes. Floats take the low d
  * bits of a random word, integers the top 24. Below the smallest normal, what is finer than 2^-d of the grid is cut.
  */
-function stochastic4<T>(x: v128, random: v128, limit: v128): v128 {
+function stochasticBy<T>(table: usize, x: v128, random: v128, limit: v128): v128 {
   if (idof<T>() == idof<I8>()) {
     const whole = f32x4.trunc(x);
     const rest = f32x4.abs(f32x4.sub(x, whole));
@@ -102,7 +105,6 @@ function stochastic4<T>(x: v128, random: v128, limit: v128): v128 {
     const step = v128.and(f32x4.splat(1), f32x4.lt(uniform, rest));
     return i32x4.trunc_sat_f32x4_s(f32x4.add(whole, v128.or(step, v128.and(x, f32x4.splat(-0.0)))));
   }
-  const table = narrowingOf<T>();
   let bits = magnitude4(x, limit);
   if (idof<T>() != idof<BF16>()) {
     const subnormal = i32x4.trunc_sat_f32x4_s(f32x4.mul(bits, v128.load32_splat(table, 12)));
@@ -110,7 +112,7 @@ function stochastic4<T>(x: v128, random: v128, limit: v128): v128 {
     bits = v128.bitselect(subnormal, normal, i32x4.lt_s(bits, v128.load32_splat(table, 8)));
   }
   const noise = v128.and(random, v128.load32_splat(table, 20));
-  return signed4<T>(x, i32x4.shr_u(i32x4.add(bits, noise), 23 - fractionBits<T>()));
+  return signed4<T>(table, x, i32x4.shr_u(i32x4.add(bits, noise), 23 - fractionBits<T>()));
 }
 
 /** Four codes side by side in the low bytes. */
@@ -152,26 +154,36 @@ export function store4<T>(p: usize, codes: v128, skipped: i32): void {
 // where the code is inlined. Its vector is loaded from up to 12 bytes before the first element: never outside the
 // memory, whose first bytes are the kernels' own.
 
-/** y[i] = x[i] to nearest even, i < n. `x`: f32, `y`: T; may not overlap. An even n for E2M1. */
-export function narrow<T>(n: i32, x: usize, y: usize, limit: f32): void {
+/** As `narrow`, by the row of NARROWING at `table`. */
+export function narrowBy<T>(table: usize, n: i32, x: usize, y: usize, limit: f32): void {
   if (n <= 0) return;
   const limit4 = f32x4.splat(limit);
   let i = n;
   do {
     i -= 4;
-    const codes = nearest4<T>(v128.load(x + (i << 2)), limit4);
+    const codes = nearestBy<T>(table, v128.load(x + (i << 2)), limit4);
     store4<T>(y + bytesOfRun<T>(i), codes, -i);
   } while (i > 0);
 }
 
-/** As `narrow`, rounded stochastically: element i meets the random word `words`[i]. */
-export function narrowStochastic<T>(n: i32, x: usize, words: usize, y: usize, limit: f32): void {
+/** As `narrowStochastic`, by the row of NARROWING at `table`. */
+export function narrowStochasticBy<T>(table: usize, n: i32, x: usize, words: usize, y: usize, limit: f32): void {
   if (n <= 0) return;
   const limit4 = f32x4.splat(limit);
   let i = n;
   do {
     i -= 4;
-    const codes = stochastic4<T>(v128.load(x + (i << 2)), v128.load(words + (i << 2)), limit4);
+    const codes = stochasticBy<T>(table, v128.load(x + (i << 2)), v128.load(words + (i << 2)), limit4);
     store4<T>(y + bytesOfRun<T>(i), codes, -i);
   } while (i > 0);
+}
+
+/** y[i] = x[i] to nearest even, i < n. `x`: f32, `y`: T; may not overlap. An even n for E2M1. */
+export function narrow<T>(n: i32, x: usize, y: usize, limit: f32): void {
+  narrowBy<T>(narrowingOf<T>(), n, x, y, limit);
+}
+
+/** As `narrow`, rounded stochastically: element i meets the random word `words`[i]. */
+export function narrowStochastic<T>(n: i32, x: usize, words: usize, y: usize, limit: f32): void {
+  narrowStochasticBy<T>(narrowingOf<T>(), n, x, words, y, limit);
 }

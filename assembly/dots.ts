@@ -1,16 +1,24 @@
 /**
  * int8 matrix product, exact:  C[m, n] (+)= sum_k A[m, k] B[k, n]  in int32.
  *
- * Both operands are packed as pairs of int16 along k; i32x4.dot_i16x8_s multiplies pairs and adds the two products, so a
- * step of the tile does two terms of 8 columns. An odd last term is paired with 0. Sums wrap beyond 2^31: that takes more
- * than 131,072 terms of -128 times -128.
+ * Both operands are packed so that a lane of 32 bits holds consecutive terms of a row or column, in panels as those of
+ * pack.ts; a step of the tile multiplies the terms of a lane of A with those of 8 columns of B and adds the products up.
+ *
+ *     Pairs   two int16: i32x4.dot_i16x8_s, on every host
+ *     Quads   four bytes, by one instruction of hosts that have it: see quads.ts
+ *
+ * What k leaves of the last lane is 0. Sums wrap beyond 2^31: that takes more than 131,072 terms of -128 times -128.
  */
+import { copyTile } from './matmul';
 import { NR, panelHeight } from './pack';
-import { dots } from './tiles.gen';
+import { dots, quads } from './tiles.gen';
 
-/** Panels of a block of m rows, 5 rows at most: products and sums are apart in every build, so 6 rows would spill. */
-function panelCount(m: i32): i32 {
-  return (m + 4) / 5;
+export class Pairs {}
+export class Quads {}
+
+/** Panels of a block of m rows: of 5 at most where products and sums are apart, in every build, or 6 rows would spill. */
+export function lanePanelCount<T>(m: i32): i32 {
+  return idof<T>() == idof<Pairs>() ? (m + 4) / 5 : (m + 5) / 6;
 }
 
 /** Pairs of `lines` strided lines of k int8: out[pair][width] of i16 pairs. */
@@ -56,7 +64,7 @@ function pairRows(k: i32, b: usize, rowStep: usize, out: usize): void {
 /** Row panels of pairs; strides in elements. */
 export function packRowPairs_i8(m: i32, k: i32, a: usize, rowStride: i32, colStride: i32, out: usize): void {
   const pairs = (k + 1) >> 1;
-  const count = panelCount(m);
+  const count = lanePanelCount<Pairs>(m);
   for (let index = 0; index < count; index++) {
     const height = panelHeight(m, count, index);
     interleavePairs(height, k, a, rowStride, colStride, out, height);
@@ -78,8 +86,50 @@ export function packColumnPairs_i8(k: i32, n: i32, b: usize, rowStride: i32, col
   }
 }
 
-/** C[m, n] i32 (+)= A B for packed panels of `pairs` pairs; `cStride` in elements; `edge`: 192 bytes. */
-export function multiplyDots_i8(
+/** `count` tiles of `height` rows, one below the other. */
+function lanes<T>(height: i32, count: i32, k: i32, a: usize, b: usize, c: usize, cStep: usize, accumulate: i32): void {
+  if (idof<T>() == idof<Pairs>()) dots(height, count, k, a, b, NR * 4, c, cStep, accumulate);
+  else quads(height, count, k, a, b, NR * 4, c, cStep, accumulate);
+}
+
+/**
+ * C[m, n] i32 (+)= A B for packed panels of `steps` lanes; `cStride` in elements; `edge`: room for m x 8. A panel of Quads has
+ * 8 i32 before its first lanes.
+ */
+export function multiplyLanes<T>(
+  m: i32,
+  n: i32,
+  steps: i32,
+  a: usize,
+  b: usize,
+  c: usize,
+  cStride: i32,
+  accumulate: i32,
+  edge: usize,
+): void {
+  const cStep = usize(cStride) << 2;
+  const count = lanePanelCount<T>(m);
+  const height = m / count;
+  const taller = m % count;
+  const tallerRows = usize(taller * (height + 1));
+  const shorter = a + ((tallerRows * steps) << 2);
+  for (let j = 0; j < n; j += NR) {
+    const valid = min(NR, n - j);
+    const isWhole = valid == NR;
+    const to = isWhole ? c : edge;
+    const toStep = isWhole ? cStep : NR * 4;
+    if (!isWhole && accumulate) copyTile(m, valid, c, cStep, to, toStep);
+    lanes<T>(height + 1, taller, steps, a, b, to, toStep, accumulate);
+    lanes<T>(height, count - taller, steps, shorter, b, to + tallerRows * toStep, toStep, accumulate);
+    if (!isWhole) copyTile(m, valid, to, toStep, c, cStep);
+    b += (usize(steps) * NR) << 2;
+    if (idof<T>() == idof<Quads>()) b += NR * 4;
+    c += NR * 4;
+  }
+}
+
+/** As `multiplyLanes`. */
+export function multiplyPairs_i8(
   m: i32,
   n: i32,
   pairs: i32,
@@ -90,30 +140,5 @@ export function multiplyDots_i8(
   accumulate: i32,
   edge: usize,
 ): void {
-  const cStep = usize(cStride) << 2;
-  const count = panelCount(m);
-  for (let j = 0; j < n; j += NR) {
-    const valid = min(NR, n - j);
-    let panel = a;
-    let to = c;
-    for (let index = 0; index < count; index++) {
-      const height = panelHeight(m, count, index);
-      if (valid == NR) {
-        dots(height, 1, pairs, panel, b, NR * 4, to, cStep, accumulate);
-      } else {
-        dots(height, 1, pairs, panel, b, NR * 4, edge, NR * 4, 0);
-        for (let i = 0; i < height; i++) {
-          for (let col = 0; col < valid; col++) {
-            const at = to + usize(i) * cStep + (col << 2);
-            const value = load<i32>(edge + ((i * NR + col) << 2));
-            store<i32>(at, accumulate ? load<i32>(at) + value : value);
-          }
-        }
-      }
-      panel += (usize(height) * pairs) << 2;
-      to += usize(height) * cStep;
-    }
-    b += (usize(pairs) * NR) << 2;
-    c += NR * 4;
-  }
+  multiplyLanes<Pairs>(m, n, pairs, a, b, c, cStride, accumulate, edge);
 }

@@ -1,7 +1,7 @@
 /**
  * The conversions of convert.ts for each format: `narrow` to nearest even, `narrowStochastic` by random words. Integers do not use `limit`: they saturate at the ends of their range.
  */
-import { narrow, narrowStochastic } from './convert';
+import { narrow, narrowBy, narrowingOf, narrowStochastic, narrowStochasticBy } from './convert';
 import { BF16, E2M1, E3M4, E4M3, E4M3FN, E5M2, F16, I8 } from './element';
 
 export function narrow_bf16(n: i32, x: usize, y: usize, limit: f32): void {
@@ -20,20 +20,29 @@ export function narrowStochastic_f16(n: i32, x: usize, words: usize, y: usize, l
   narrowStochastic<F16>(n, x, words, y, limit);
 }
 
+// E4M3 and E4M3FN differ in their NaN and, by `limit`, in their largest number: one code serves both.
+function narrowE4M3(table: usize, n: i32, x: usize, y: usize, limit: f32): void {
+  narrowBy<E4M3>(table, n, x, y, limit);
+}
+
+function narrowStochasticE4M3(table: usize, n: i32, x: usize, words: usize, y: usize, limit: f32): void {
+  narrowStochasticBy<E4M3>(table, n, x, words, y, limit);
+}
+
 export function narrow_f8e4m3(n: i32, x: usize, y: usize, limit: f32): void {
-  narrow<E4M3>(n, x, y, limit);
+  narrowE4M3(narrowingOf<E4M3>(), n, x, y, limit);
 }
 
 export function narrowStochastic_f8e4m3(n: i32, x: usize, words: usize, y: usize, limit: f32): void {
-  narrowStochastic<E4M3>(n, x, words, y, limit);
+  narrowStochasticE4M3(narrowingOf<E4M3>(), n, x, words, y, limit);
 }
 
 export function narrow_f8e4m3fn(n: i32, x: usize, y: usize, limit: f32): void {
-  narrow<E4M3FN>(n, x, y, limit);
+  narrowE4M3(narrowingOf<E4M3FN>(), n, x, y, limit);
 }
 
 export function narrowStochastic_f8e4m3fn(n: i32, x: usize, words: usize, y: usize, limit: f32): void {
-  narrowStochastic<E4M3FN>(n, x, words, y, limit);
+  narrowStochasticE4M3(narrowingOf<E4M3FN>(), n, x, words, y, limit);
 }
 
 export function narrow_f8e5m2(n: i32, x: usize, y: usize, limit: f32): void {

@@ -9,7 +9,7 @@
 
 export { erf_f32, exp_f32, gelu_f32, geluTanh_f32, silu_f32, swiglu_f32, tanh_f32 } from './activation';
 export { aluScalar_f32, aluTensor_f32, log_f32, scan_f32 } from './alu';
-export { multiplyDots_i8, packColumnPairs_i8, packRowPairs_i8 } from './dots';
+export { multiplyPairs_i8, packColumnPairs_i8, packRowPairs_i8 } from './dots';
 export { add_bf16, add_f32, addBias_bf16, addBias_f32 } from './elementwise';
 export {
   narrow_bf16,

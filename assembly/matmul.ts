@@ -18,10 +18,10 @@ import { widenAny } from './widen';
 // Kept in step with PANEL_SCRATCH in src/kernels/blocking.ts.
 export const PANEL_BYTES: usize = 512 * 16 * 4;
 
-/** Copies a block of `height` x `width` FP32; steps in bytes. */
+/** Copies a block of `height` x `width` numbers of 32 bits; steps in bytes. */
 export function copyTile(height: i32, width: i32, from: usize, fromStep: usize, to: usize, toStep: usize): void {
   for (let i = 0; i < height; i++) {
-    for (let j = 0; j < width; j++) store<f32>(to + (j << 2), load<f32>(from + (j << 2)));
+    for (let j = 0; j < width; j++) store<i32>(to + (j << 2), load<i32>(from + (j << 2)));
     from += fromStep;
     to += toStep;
   }

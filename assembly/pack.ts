@@ -81,7 +81,15 @@ function interleave4<T>(k: i32, r0: usize, lineStep: usize, out: usize, outStep:
 }
 
 /** `lines` strided lines of `k` elements, interleaved: out[k][width], width >= lines. Lanes beyond are not written. */
-function interleave<T>(lines: i32, k: i32, from: usize, lineStep: usize, step: usize, out: usize, width: i32): void {
+export function interleave<T>(
+  lines: i32,
+  k: i32,
+  from: usize,
+  lineStep: usize,
+  step: usize,
+  out: usize,
+  width: i32,
+): void {
   const outStep = usize(width) << 2;
   const fours = step == bytesOf<T>() ? k & ~3 : 0;
   for (let line = 0; line < lines; ) {

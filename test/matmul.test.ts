@@ -209,34 +209,70 @@ describe('matmul of MX matrices', () => {
   });
 });
 
+/** int8 tensors with the bytes -128 and 127 among them, their product by `matmulInt8`, and the reference's. */
+function int8Products(where: Arena, m: number, n: number, k: number, turned = false) {
+  const aValues = Float32Array.from({ length: m * k }, (_, i) => (i % 3 === 0 ? -128 : (i * 37) % 128));
+  const bValues = Float32Array.from({ length: k * n }, (_, i) => (i % 5 === 0 ? -128 : 127 - ((i * 11) % 200)));
+  const place = (values: Float32Array, rows: number, cols: number): Tensor =>
+    turned
+      ? where
+          .tensor('i8', [cols, rows])
+          .set(transposed(values, rows, cols))
+          .transpose()
+      : where.tensor('i8', [rows, cols]).set(values);
+  const out = where.tensor('i32', [m, n]);
+  matmulInt8(place(aValues, m, k), place(bValues, k, n), out);
+  const actual = new Int32Array(where.memory.buffer, out.offset, m * n);
+  return { actual: [...actual], expected: [...matmulReference(m, n, k, aValues, bValues).value] };
+}
+
 describe('matmulInt8', () => {
-  test('is exact at ragged sizes, for extreme values and odd k', () => {
+  const int8Arenas = [
+    { name: 'of pairs', arena: createArena({ deterministic: true }) },
+    ...(hasRelaxedSimd() ? [{ name: 'of quads, where the host has them', arena: createArena() }] : []),
+  ];
+
+  test.each(int8Arenas)('is exact at ragged sizes, for extreme values and any k: $name', ({ arena: where }) => {
     for (const [m, n, k] of [
       [1, 1, 1],
       [3, 5, 7],
       [6, 8, 2],
       [17, 33, 769],
       [125, 16, 31],
+      [7, 47, 1540],
+      [200, 24, 3075],
       [5, 9, 0],
     ] as const) {
-      const aValues = Float32Array.from({ length: m * k }, (_, i) => (i % 3 === 0 ? -128 : (i * 37) % 128));
-      const bValues = Float32Array.from({ length: k * n }, (_, i) => (i % 5 === 0 ? -128 : 127 - ((i * 11) % 200)));
-      const a = arena.tensor('i8', [m, k]).set(aValues);
-      const b = arena.tensor('i8', [k, n]).set(bValues);
-      const out = arena.tensor('i32', [m, n]);
-      matmulInt8(a, b, out);
-      const actual = new Int32Array(arena.memory.buffer, out.offset, m * n);
-      expect([...actual]).toEqual([...matmulReference(m, n, k, aValues, bValues).value]);
+      for (const turned of [false, true]) {
+        const { actual, expected } = int8Products(where, m, n, k, turned);
+        expect(actual).toEqual(expected);
+      }
     }
   });
 
-  test('takes transposed views', () => {
-    const values = Float32Array.from({ length: 35 }, (_, i) => i - 17);
-    const a = arena.tensor('i8', [5, 7]).set(values);
-    const out = arena.tensor('i32', [7, 7]);
-    matmulInt8(a.transpose(), a, out);
-    const actual = new Int32Array(arena.memory.buffer, out.offset, 49);
-    expect([...actual]).toEqual([...matmulReference(7, 7, 5, transposed(values, 5, 7), values).value]);
+  test('threads share it and change nothing', () => {
+    const threads = createArena({ threads: 2 });
+    const { actual, expected } = int8Products(threads, 190, 1040, 70);
+    expect(actual).toEqual(expected);
+    threads.dispose();
+  });
+
+  test.skipIf(!hasRelaxedSimd())('quads of a host that counts bytes as signed are exact too', () => {
+    // Bytes of A from 0 to 127 mean the same to every host, so the form without a bias can be tried on any.
+    const where = createArena();
+    const { kernels, memory } = where;
+    const [m, n, k] = [13, 21, 39];
+    const aValues = Float32Array.from({ length: m * k }, (_, i) => (i * 37) % 128);
+    const bValues = Float32Array.from({ length: k * n }, (_, i) => 127 - ((i * 11) % 256));
+    const a = where.tensor('i8', [m, k]).set(aValues);
+    const b = where.tensor('i8', [k, n]).set(bValues);
+    const out = where.tensor('i32', [m, n]);
+    const [packedA, packedB, edge] = [4 * m * 10, 3 * 32 * 11, 32 * m].map((bytes) => where.allocate(bytes));
+    kernels.packRowQuads_i8!(m, k, a.offset, k, 1, packedA!, 0);
+    kernels.packColumnQuads_i8!(k, n, b.offset, n, 1, packedB!, 0);
+    kernels.multiplyQuads_i8!(m, n, 10, packedA!, packedB!, out.offset, n, 0, edge!);
+    const actual = [...new Int32Array(memory.buffer, out.offset, m * n)];
+    expect(actual).toEqual([...matmulReference(m, n, k, aValues, bValues).value]);
   });
 
   test('names the operand that is wrong', () => {

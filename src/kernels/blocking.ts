@@ -24,7 +24,7 @@ export function termsOfBlocks({ build }: Arena, k: number): number {
 }
 
 /** Columns of a task where threads share a block: whole panels, and enough work to pay for packing A again. */
-export const CHUNK_COLUMNS = 512;
+const CHUNK_COLUMNS = 512;
 
 /** Products below which packing would cost more than the longer way through matrices in place. */
 const IN_PLACE_PRODUCTS = { simd: 2 ** 19, relaxed: 2 ** 20, turbo: 2 ** 20 } as const;
@@ -79,4 +79,10 @@ export function isInPlace({ build }: Arena, m: number, n: number, k: number): bo
 /** Columns that `n` columns take as whole panels. */
 export function paddedColumns(n: number, width: number): number {
   return Math.ceil(n / width) * width;
+}
+
+/** Ranges of columns [first, count] that tasks are cut by: one, or whole panels for several threads. */
+export function columnChunks({ threads }: Arena, nc: number): [first: number, count: number][] {
+  const size = threads === 1 ? nc : CHUNK_COLUMNS;
+  return Array.from({ length: Math.ceil(nc / size) }, (_, i) => [i * size, Math.min(size, nc - i * size)]);
 }

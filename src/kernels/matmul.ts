@@ -16,7 +16,7 @@ import { expectOneOf } from '../base/errors.ts';
 import { ACTIVATION_SCRATCH_BYTES } from './activation.ts';
 import type { Arena } from './arena.ts';
 import {
-  CHUNK_COLUMNS,
+  columnChunks,
   isInPlace,
   MC,
   NC,
@@ -234,12 +234,6 @@ function packBlock(b: Matrix, pc: number, kc: number, jc: number, nc: number): P
   });
   arena.runTasks(tasks);
   return { at: out, rows: kc };
-}
-
-/** Ranges of columns [first, count] that tasks are cut by: one, or whole panels for several threads. */
-function columnChunks({ threads }: Arena, nc: number): [first: number, count: number][] {
-  const size = threads === 1 ? nc : CHUNK_COLUMNS;
-  return Array.from({ length: Math.ceil(nc / size) }, (_, i) => [i * size, Math.min(size, nc - i * size)]);
 }
 
 /** Calls that pack a block of A as FP32 row panels, times alpha, in the thread's scratch. */
