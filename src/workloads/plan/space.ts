@@ -21,7 +21,7 @@ import { parallelism } from '../../models/shard.ts';
 import { layerCount } from '../../models/spec.ts';
 import { whyNotPossible } from '../training/options.ts';
 import { PLACEMENTS, type Placement } from '../training/placement.ts';
-import type { StepPlan, TrainingSetup } from '../training/setup.ts';
+import { compactPlan, type StepPlan, type TrainingSetup } from '../training/setup.ts';
 
 /** Values of the axes; those left out have the defaults of the table. */
 export interface SpaceOptions {
@@ -176,7 +176,7 @@ function unitPlans(setup: TrainingSetup, space: Space, { tp, cp, ep, microBatch 
           for (const zero of dp * cp === 1 ? [0] : space.zero) {
             for (const recompute of space.recompute) {
               for (const placement of space.placement) {
-                const plan: StepPlan = {
+                const plan = compactPlan({
                   ...shard,
                   pp,
                   dp,
@@ -187,7 +187,7 @@ function unitPlans(setup: TrainingSetup, space: Space, { tp, cp, ep, microBatch 
                   microBatches,
                   recompute,
                   placement,
-                };
+                });
                 if (whyNotPossible(setup, plan) === null) plans.push(plan);
               }
             }

@@ -10,7 +10,7 @@ import { parallelism } from '../../models/shard.ts';
 import { layerCount, type ModelSpec } from '../../models/spec.ts';
 import { whyNoSchedule } from '../pipeline/order.ts';
 import { holdsExperts, PLACEMENTS, type Placement } from './placement.ts';
-import type { Overlap, StepPlan, TrainingSetup } from './setup.ts';
+import { compactPlan, type Overlap, type StepPlan, type TrainingSetup } from './setup.ts';
 
 export interface TrainingJobOptions {
   readonly model: ModelSpec;
@@ -131,7 +131,7 @@ export function stepPlan(setup: TrainingSetup, options: PlanOptions = {}): StepP
   if (!Number.isInteger(perReplica)) {
     throw new RangeError(`"globalBatch" expected a multiple of microBatch x dp = ${size * dp}, got ${globalBatch}`);
   }
-  const plan: StepPlan = {
+  const plan = compactPlan({
     ...shard,
     pp,
     dp,
@@ -142,7 +142,7 @@ export function stepPlan(setup: TrainingSetup, options: PlanOptions = {}): StepP
     microBatches: perReplica,
     recompute: expectOneOf('recompute', recompute ?? 'none', ['none', 'selective', 'full']),
     placement: expectOneOf('placement', placement ?? 'tp-cp-dp-pp', PLACEMENTS),
-  };
+  });
   const reason = whyNotPossible(setup, plan);
   if (reason !== null) throw new RangeError(reason);
   return plan;

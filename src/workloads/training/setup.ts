@@ -42,6 +42,30 @@ export interface StepPlan extends TrainingPlan, Pick<Shard, 'cpMode'> {
   readonly placement: Placement;
 }
 
+/**
+ * The same plan with its numbers as small integers in an object of one shape: what V8 reads without allocating. A quotient such as
+ * `ranks / tp` is a boxed double to it even where it is whole, and each way to spread an object makes a shape of its own.
+ */
+export function compactPlan(plan: StepPlan): StepPlan {
+  return {
+    tp: plan.tp | 0,
+    sp: plan.sp,
+    cp: plan.cp | 0,
+    cpMode: plan.cpMode,
+    ep: plan.ep | 0,
+    expertTp: plan.expertTp | 0,
+    pp: plan.pp | 0,
+    dp: plan.dp | 0,
+    zero: plan.zero,
+    schedule: plan.schedule,
+    interleave: plan.interleave | 0,
+    microBatch: plan.microBatch | 0,
+    microBatches: plan.microBatches | 0,
+    recompute: plan.recompute,
+    placement: plan.placement,
+  };
+}
+
 /** The cost of a step. Mutable: an evaluation writes into it. Times add up to `step`. */
 export interface StepCost {
   step: Seconds;

@@ -328,6 +328,9 @@ export class StepModel {
     pipelineTime(schedule, pp, stages / pp, microBatches, work);
     const pipeline = work.time;
 
+    // Those that the states of the optimizer are cut over.
+    const denseRanks = zero === 0 ? 1 : plan.dp * plan.cp;
+    const expertRanks = zero === 0 ? 1 : expertReplicas(plan);
     let slowest = 0;
     let mostParameters = 0;
     let drained = 0;
@@ -348,7 +351,7 @@ export class StepModel {
       const buckets = sums[2]!;
       const reduce = sums[3]!;
       const gather = sums[4]!;
-      const own = zero === 0 ? dense + experts : dense / (plan.dp * plan.cp) + experts / expertReplicas(plan);
+      const own = dense / denseRanks + experts / expertRanks;
       mostParameters = Math.max(mostParameters, own);
       // Devices further down the pipeline end their last backward pass earlier.
       out.gradients = Math.max(out.gradients, exposed(reduce, buckets, backward) - drained);
