@@ -149,6 +149,14 @@ describe('matmul options', () => {
       const x = value[i]! + biasValues[i % 150]!;
       expect(y).toBeCloseTo(x / (1 + Math.exp(-x)), 3);
     });
+    for (const alpha of [-1.5, 0, 1e6]) {
+      for (const weights of [b, packWeights(b)]) {
+        matmul(a, weights, out, { alpha });
+        out.toFloat32().forEach((y, i) => {
+          expect(Math.abs(y - alpha * value[i]!)).toBeLessThanOrEqual(1e-4 * Math.abs(alpha));
+        });
+      }
+    }
     expect(() => matmul(a, b, out, { alpha: Number.NaN })).toThrow('"alpha" expected a finite number, got NaN');
     expect(() => matmul(a, b, out, { bias: randomTensor('f32', [149], 1) })).toThrow('"bias" expected shape [150]');
   });

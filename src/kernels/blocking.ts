@@ -65,10 +65,12 @@ export function rowBlocks(arena: Arena, m: number): [first: number, count: numbe
   const height = Math.floor(m / tiles);
   const taller = m % tiles;
   const rowOf = (tile: number): number => tile * height + Math.min(tile, taller);
-  return Array.from({ length: blocks }, (_, i) => {
+  const ranges: [number, number][] = [];
+  for (let i = 0; i < blocks; i++) {
     const first = rowOf(Math.floor((tiles * i) / blocks));
-    return [first, rowOf(Math.floor((tiles * (i + 1)) / blocks)) - first];
-  });
+    ranges.push([first, rowOf(Math.floor((tiles * (i + 1)) / blocks)) - first]);
+  }
+  return ranges;
 }
 
 /** Whether a product of FP32 matrices is so small that it is done in place. */
@@ -84,5 +86,7 @@ export function paddedColumns(n: number, width: number): number {
 /** Ranges of columns [first, count] that tasks are cut by: one, or whole panels for several threads. */
 export function columnChunks({ threads }: Arena, nc: number): [first: number, count: number][] {
   const size = threads === 1 ? nc : CHUNK_COLUMNS;
-  return Array.from({ length: Math.ceil(nc / size) }, (_, i) => [i * size, Math.min(size, nc - i * size)]);
+  const ranges: [number, number][] = [];
+  for (let first = 0; first < nc; first += size) ranges.push([first, Math.min(size, nc - first)]);
+  return ranges;
 }

@@ -116,9 +116,8 @@ function checkOperands(a: Tensor, b: Tensor | PackedWeights, out: Tensor, option
   if (out.strides[1] !== 1 && n > 1) throw new TypeError('"out" expected adjacent columns, got a transposed view');
   const { alpha = 1, accumulate = false, beta = accumulate ? 1 : 0, bias, activation, rounding = 'nearest' } = options;
   if (activation !== undefined) expectOneOf('activation', activation, Object.keys(ACTIVATIONS) as Activation[]);
-  for (const [name, value] of Object.entries({ alpha, beta })) {
-    if (!Number.isFinite(value)) throw new RangeError(`"${name}" expected a finite number, got ${value}`);
-  }
+  expectFinite('alpha', alpha);
+  expectFinite('beta', beta);
   if (beta !== 0 && out.dtype !== 'f32') throw new TypeError(`"out" expected f32 to accumulate into, got ${out.dtype}`);
   if (bias !== undefined) {
     expectShape('bias', bias, [n]);
@@ -128,6 +127,10 @@ function checkOperands(a: Tensor, b: Tensor | PackedWeights, out: Tensor, option
     }
   }
   return { alpha, beta, bias, activation, rounding };
+}
+
+function expectFinite(name: string, value: number): void {
+  if (!Number.isFinite(value)) throw new RangeError(`"${name}" expected a finite number, got ${value}`);
 }
 
 /** Where the FP32 result goes, and the factor on it. `stride` in elements. */
@@ -236,13 +239,17 @@ function packBlock(b: Matrix, pc: number, kc: number, jc: number, nc: number): P
   return { at: out, rows: kc };
 }
 
-/** Calls that pack a block of A as FP32 row panels, times alpha, in the thread's scratch. */
-function packRows(a: Matrix, ic: number, mc: number, pc: number, kc: number, alpha: number): Call[] {
+/**
+ * Calls that pack a block of A as FP32 row panels in the thread's scratch, times the FP32 at `factor`. (Arguments below 0 are
+ * places in that scratch, so a factor is not an argument.)
+ */
+function packRows(a: Matrix, ic: number, mc: number, pc: number, kc: number, factor: number | undefined): Call[] {
   const dtype = a.dtype as OperandDType;
   const { bytes } = DTYPES[dtype];
   const [rowStride, colStride] = a.strides as [number, number];
   const from = a.offset + (ic * rowStride + pc * colStride) * bytes;
-  const scaled: Call[] = alpha === 1 ? [] : [{ kernel: 'scale_f32', args: [mc * kc, alpha, PACKED_A] }];
+  const scaled: Call[] =
+    factor === undefined ? [] : [{ kernel: 'scaleRows_f32', args: [1, mc * kc, factor, PACKED_A] }];
   if (isPackedWide(dtype)) {
     return [{ kernel: `packRows_${dtype}`, args: [mc, kc, from, rowStride, colStride, PACKED_A] }, ...scaled];
   }
@@ -275,34 +282,43 @@ function multiplyBlocks(
   const blocks = rowBlocks(arena, m);
   const panelElementBytes = DTYPES[panelDtype].bytes;
   const format = OPERAND_DTYPES.indexOf(panelDtype);
+  const isRow = m === 1 && hasGemv(panelDtype);
+  // gemv widens a byte to its value times 2^24.
+  const factor = placeFactor(arena, isRow && panelDtype === 'i8' ? alpha * 2 ** -24 : alpha);
   for (let jc = 0; jc < n; jc += NC) {
     const nc = Math.min(NC, n - jc);
     const chunks = columnChunks(arena, nc);
     for (let pc = 0; pc < k; pc += terms) {
       const kc = Math.min(terms, k - pc);
       const panels = blockOfB(pc, kc, jc, nc);
+      const panelBytes = panels.rows * width * panelElementBytes;
       const adds = pc > 0 || accumulate ? 1 : 0;
-      const tasks = blocks.flatMap(([ic, mc]) => {
-        const isRow = mc === 1 && hasGemv(panelDtype);
-        // gemv widens a byte to its value times 2^24.
-        const factor = isRow && panelDtype === 'i8' ? alpha * 2 ** -24 : alpha;
+      const tasks: Task[] = [];
+      for (const [ic, mc] of blocks) {
         const pack = packRows(a, ic, mc, pc, kc, factor);
-        return chunks.map(([first, count]): Task => {
+        for (const [first, count] of chunks) {
           const from = panels.at + first * panels.rows * panelElementBytes;
           const to = c + (ic * stride + jc + first) * 4;
-          const panelBytes = panels.rows * width * panelElementBytes;
           const multiply: Call = isRow
             ? { kernel: `gemv_${panelDtype}`, args: [width, count, kc, PACKED_A, from, panelBytes, to, adds, PANEL] }
             : {
                 kernel: 'multiplyPanels',
                 args: [format, width, mc, count, kc, PACKED_A, from, panelBytes, to, stride, adds, PANEL],
               };
-          return [...pack, multiply];
-        });
-      });
+          tasks.push([...pack, multiply]);
+        }
+      }
       arena.runTasks(tasks);
     }
   }
+}
+
+/** Where the factor lies for the kernels; nowhere if it is 1. */
+function placeFactor(arena: Arena, factor: number): number | undefined {
+  if (factor === 1) return undefined;
+  const at = arena.scratch('factor', 4);
+  new Float32Array(arena.memory.buffer, at, 1)[0] = factor;
+  return at;
 }
 
 function hasGemv(dtype: OperandDType): dtype is 'f32' | 'bf16' | 'i8' {
