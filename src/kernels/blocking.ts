@@ -26,8 +26,8 @@ export function termsOfBlocks({ build }: Arena, k: number): number {
 /** Columns of a task where threads share a block: whole panels, and enough work to pay for packing A again. */
 const CHUNK_COLUMNS = 512;
 
-/** Products below which packing would cost more than the longer way through matrices in place. */
-const IN_PLACE_PRODUCTS = { simd: 2 ** 19, relaxed: 2 ** 20, turbo: 2 ** 20 } as const;
+/** Products up to which packing would cost more than the longer way through matrices in place. */
+const IN_PLACE_PRODUCTS = { simd: 2 ** 20, relaxed: 2 ** 20, turbo: 2 ** 19 } as const;
 
 /**
  * Scratch of the kernels: a panel of B in FP32, and a panel of C for the right edge. Kept in step with PANEL_BYTES in
@@ -75,7 +75,7 @@ export function rowBlocks(arena: Arena, m: number): [first: number, count: numbe
 
 /** Whether a product of FP32 matrices is so small that it is done in place. */
 export function isInPlace({ build }: Arena, m: number, n: number, k: number): boolean {
-  return k <= KC && m * n * k < IN_PLACE_PRODUCTS[build];
+  return k <= KC && m * n * k <= IN_PLACE_PRODUCTS[build];
 }
 
 /** Columns that `n` columns take as whole panels. */
