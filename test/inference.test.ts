@@ -243,6 +243,16 @@ describe('pipelines', () => {
     expect(evaluate(rates, { ...options, pp: 4, batch: 4 }).tpot).toBeCloseTo(4 * last, 12);
   });
 
+  test('a short last piece of a prompt does not hide that the long ones pass all stages', () => {
+    const ttft = (input: number, prefillChunk: number | null) =>
+      evaluate({ perFlop: 1e-15 }, { model: even, pp: 4, input, prefillChunk }).ttft;
+    expect(ttft(1001, 1000)).toBeGreaterThan(ttft(1000, null));
+    expect(ttft(1001, 1000)).toBeLessThan(1.01 * ttft(1000, null));
+    // Four equal pieces on four stages of which the last has the head too: 4 + 3 of 16 parts, and what attention adds to the later ones.
+    expect(ttft(1024, 256) / ttft(1024, null)).toBeGreaterThan(7 / 16);
+    expect(ttft(1024, 256) / ttft(1024, null)).toBeLessThan(8 / 16);
+  });
+
   test('hops between stages: one less than stages for a prompt, and back to the first for a token', () => {
     const { ttft, tpot, decode } = evaluate({ collective: 1e-3 }, { model: even, pp: 4 });
     expect(ttft).toBeCloseTo(3e-3, 12);
@@ -380,6 +390,15 @@ describe('real machines', () => {
         expect(result.ttftNs).toBeGreaterThan(result.tpotNs);
       }
     }
+  });
+
+  test('scores of a long latent context that do not fit on chip are computed without fusion', () => {
+    const options = { model: modelSpec('deepseek-v2'), input: 1, output: 1, tp: 64 };
+    const tables = inferenceTables(createCluster(findSystem('trn2-ultraserver')));
+    const { target } = inferenceClocks(inferencePlan(options), tables);
+    const [fused, unfused] = [target.decode(1, 32_000).loop, target.decode(1, 64_000).loop];
+    expect(unfused).toBeGreaterThan(fused);
+    expect(unfused).toBeLessThan(2.2 * fused);
   });
 
   test('queries in the latent space spare the expansion of the cache', () => {

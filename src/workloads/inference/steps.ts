@@ -5,6 +5,7 @@
  *     stage  = sum over its layers of the time of their graphs (+ embedding, head)
  *     loop   = sum of the stages + a transfer between each two
  *     m micro-batches on p stages in a ring (decode): max(loop, m x slowest stage)
+ *     pieces of prompts one after another: sum of their slowest stages + the most that one of them takes in the others
  *
  * Leaves out: the sampling of tokens on the device, prefill and decode in one step, ranks that wait for the busiest expert
  * beyond `expertSkew`.
@@ -185,16 +186,17 @@ export function prefillTime(
   const pieces = Math.ceil(tokens / piece);
   const samples = weightedPieces(pieces);
   let time = 0;
+  let longest = 0;
   for (const { index, weight } of samples) {
     const length = Math.min(piece, tokens - index * piece);
     const step = clock.prefill(together, length, index * piece);
-    // All pieces of a pipeline but the last only occupy the slowest stage.
-    const isLast = index === pieces - 1;
     const times = weight * waves;
-    const inFlow = pp === 1 ? times : isLast ? times - 1 : times;
-    time += inFlow * (pp === 1 ? step.loop : step.slowest) + (isLast && pp > 1 ? step.loop : 0);
+    // Every piece occupies the slowest stage; the one that takes longest in the others is waited for there.
+    time += times * step.slowest;
+    longest = Math.max(longest, step.loop - step.slowest);
     addBreakdown(breakdown, step.breakdown, times);
   }
+  time += longest;
   // A token is chosen for each sequence once, after its last piece.
   const host = (pieces * waves - 1) * clock.host(0) + clock.host(sequences);
   breakdown.host += host;

@@ -56,13 +56,29 @@ export function machineClocks(cluster: Cluster, constants: Constants = fittedCon
   return { cluster, collectives: collectiveClock(cluster, constants), operators };
 }
 
-/** What a norm fused into a matmul is without fusion: wide activations don't fit into SBUF beside the weights' tiles. */
-function partsOf({ op, dims, dtype, ...rest }: OperatorCase): OperatorCase[] {
-  if (op !== 'rmsnorm-matmul' && op !== 'add-rmsnorm-matmul') return [];
-  const { m = 1, k = 1 } = dims;
-  const pointwise = (name: 'add' | 'rmsnorm'): OperatorCase => ({ op: name, dims: { rows: m, cols: k }, dtype });
-  const sum = op === 'add-rmsnorm-matmul' ? [pointwise('add')] : [];
-  return [...sum, pointwise('rmsnorm'), { op: 'matmul', dims, dtype, ...rest }];
+/**
+ * What a fused operator is without fusion, where its tiles don't fit into SBUF: wide activations of a norm beside the weights' tiles,
+ * scores of a long context in the latent space.
+ */
+function partsOf({ op, dims, dtype, resident = [], ...rest }: OperatorCase): OperatorCase[] {
+  const { batch = 1, m = 1, k = 1, n = 1 } = dims;
+  const pointwise = (name: 'add' | 'rmsnorm' | 'softmax', rows: number, cols: number): OperatorCase => ({
+    op: name,
+    dims: { rows, cols },
+    dtype,
+  });
+  switch (op) {
+    case 'add-rmsnorm-matmul':
+      return [pointwise('add', m, k), ...partsOf({ op: 'rmsnorm-matmul', dims, dtype, resident, ...rest })];
+    case 'rmsnorm-matmul':
+      return [pointwise('rmsnorm', m, k), { op: 'matmul', dims, dtype, resident, ...rest }];
+    case 'batched-matmul-softmax': {
+      const scores = resident.filter((operand) => operand !== 'c');
+      return [{ op: 'batched-matmul', dims, dtype, resident: scores, ...rest }, pointwise('softmax', batch * m, n)];
+    }
+    default:
+      return [];
+  }
 }
 
 /** Of what an operator loads and stores: all but the weights of a product. */
