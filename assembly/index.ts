@@ -41,7 +41,7 @@ export { packColumns_bf16, packColumns_f32, packPanels, packRows_bf16, packRows_
 export { philox_u32, uniform_bf16, uniform_f32 } from './random';
 export { reduce_bf16, reduce_f32, reduceNearest_bf16 } from './reduce';
 export { rope_bf16, rope_f32, ropePairs_f32 } from './rope';
-export { maxRows_f32, minRows_f32, squareRows_f32, sumRows_f32 } from './rowreduce';
+export { maxRows_f32, squareRows_f32, sumRows_f32 } from './rowreduce';
 export {
   absMaxColumns_f32,
   absMaxRows_f32,

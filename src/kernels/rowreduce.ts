@@ -9,12 +9,14 @@ import { expectMatrix, expectShape, type Tensor } from './tensor.ts';
 /** `squares` is the sum of squares. */
 export type RowReduction = 'sum' | 'mean' | 'squares' | 'max' | 'min';
 
+const SIGN_BIT = -(2 ** 31);
+/** The kernel, and its argument beside the row: a divisor (nothing: the number of columns), or what a maximum flips. */
 const KERNELS = {
-  sum: 'sumRows_f32',
-  mean: 'sumRows_f32',
-  squares: 'squareRows_f32',
-  max: 'maxRows_f32',
-  min: 'minRows_f32',
+  sum: { kernel: 'sumRows_f32', argument: 1 },
+  mean: { kernel: 'sumRows_f32', argument: undefined },
+  squares: { kernel: 'squareRows_f32', argument: 1 },
+  max: { kernel: 'maxRows_f32', argument: 0 },
+  min: { kernel: 'maxRows_f32', argument: SIGN_BIT },
 } as const;
 
 /**
@@ -31,9 +33,8 @@ export function reduceRows(reduction: RowReduction, x: Tensor, out: Tensor, roun
   if (cols === 0 && reduction !== 'sum' && reduction !== 'squares') {
     throw new RangeError(`"x" expected at least one column for the ${reduction} of a row, got shape [${x.shape}]`);
   }
-  const kernel = arena.kernels[KERNELS[reduction]];
-  const divisor = reduction === 'mean' ? cols : 1;
+  const { kernel, argument = cols } = KERNELS[reduction];
   storeRounded(out, rounding, (y) => {
-    withFloat32([x], (wide) => kernel(rows, cols, wide!, divisor, y));
+    withFloat32([x], (wide) => arena.kernels[kernel](rows, cols, wide!, argument, y));
   });
 }

@@ -11,7 +11,12 @@ import { operatorCode } from './alu.ts';
 import { scalarReader } from './elementwise.ts';
 import type { EngineMemory, Step } from './engine.ts';
 
-const REDUCTIONS = { add: 'sumRows_f32', max: 'maxRows_f32', min: 'minRows_f32' } as const;
+/** The kernel and its argument: the divisor of a sum, or the bits that a maximum flips. */
+const REDUCTIONS = {
+  add: ['sumRows_f32', 1],
+  max: ['maxRows_f32', 0],
+  min: ['maxRows_f32', -(2 ** 31)],
+} as const;
 
 export function prepareReduce(memory: EngineMemory, where: string, instruction: InstructionOf<'tensor_reduce'>): Step {
   const [out, input] = [instruction.out[0]!, instruction.in[0]!];
@@ -20,10 +25,10 @@ export function prepareReduce(memory: EngineMemory, where: string, instruction: 
   const write = memory.writer(where, out, 'out', instruction.in);
   const { partitions, length } = input;
   const { kernels } = memory.arena;
-  const reduce = kernels[REDUCTIONS[operator]];
+  const [kernel, argument] = REDUCTIONS[operator];
   return () => {
     const [x, y] = [read(), write.open()];
-    reduce(partitions, length, x, 1, y);
+    kernels[kernel](partitions, length, x, argument, y);
     if (negate) kernels.scale_f32(partitions, -1, y);
     write.close();
   };
