@@ -427,6 +427,59 @@ describe('normalization', () => {
   });
 });
 
+describe('operands that are not FP32, which go through block by block', () => {
+  const [rows, cols] = [37, 1100];
+  const gamma = Float32Array.from({ length: cols }, (_, i) => 1 + (i % 9) / 8);
+  const place = (dtype: DType, values: Float32Array): Tensor =>
+    arena.tensor(dtype, values.length === cols ? [cols] : [rows, cols]).set(values);
+  const values = Float32Array.from({ length: rows * cols }, (_, i) => ((i * 7919) % 1009) / 128 - 4);
+
+  test.each<[string, (x: Tensor, out: Tensor) => void]>([
+    ['exp', (x, out) => exp(x, out)],
+    ['swiglu', (x, out) => swiglu(x, x, out)],
+    ['add', (x, out) => add(x, x, out)],
+    ['softmax, causal', (x, out) => softmax(x, out, { visible: 5 })],
+    ['softmax with sinks', (x, out) => softmax(x, out, { sinks: arena.tensor('f32', [1]).set([0.5]) })],
+    ['log-softmax', (x, out) => logSoftmax(x, out)],
+    ['rmsnorm', (x, out) => rmsnorm(x, place(x.dtype, gamma), out, { epsilon: 1e-6 })],
+    ['layernorm', (x, out) => layernorm(x, place(x.dtype, gamma), place(x.dtype, gamma), out, { epsilon: 1e-6 })],
+  ])('%s is that of the same numbers in FP32, rounded once, in place too', (_, run) => {
+    for (const dtype of ['bf16', 'f8e4m3'] as const) {
+      const x = place(dtype, values);
+      const wide = place('f32', x.toFloat32());
+      const [expected, actual] = [arena.tensor('f32', [rows, cols]), arena.tensor(dtype, [rows, cols])];
+      run(wide, expected);
+      cast(expected, actual);
+      const rounded = actual.toFloat32();
+      run(x, actual);
+      expect(actual.toFloat32()).toEqual(rounded);
+      run(x, x);
+      expect(x.toFloat32()).toEqual(rounded);
+    }
+  });
+
+  test('reductions of rows are', () => {
+    const x = place('bf16', values);
+    const [expected, actual] = [arena.tensor('f32', [rows]), arena.tensor('f32', [rows])];
+    for (const reduction of ['sum', 'mean', 'squares', 'max', 'min'] as const) {
+      reduceRows(reduction, place('f32', x.toFloat32()), expected);
+      reduceRows(reduction, x, actual);
+      expect(actual.toFloat32()).toEqual(expected.toFloat32());
+    }
+  });
+
+  test('stochastic bits of an element do not depend on how many come before it', () => {
+    const rounding = { seed: 3, stream: 1 };
+    const all = arena.tensor('bf16', [rows, cols]);
+    exp(place('bf16', values), all, rounding);
+    const wide = arena.tensor('f32', [rows, cols]);
+    exp(place('f32', place('bf16', values).toFloat32()), wide);
+    const once = arena.tensor('bf16', [rows, cols]);
+    cast(wide, once, rounding);
+    expect(all.toFloat32()).toEqual(once.toFloat32());
+  });
+});
+
 describe('rotary embedding', () => {
   test('interleaved pairs of a permuted head equal the halves of the original', () => {
     const [tokens, heads, headDim] = [3, 2, 14];

@@ -13,8 +13,9 @@
  * with u = sqrt(2 / pi) (x + 0.044715 x^3). A NaN gives NaN; silu and gelu of -infinity give NaN, as their formulas do.
  */
 import { expectOneOf } from '../base/errors.ts';
-import { type Rounding, storeRounded } from './cast.ts';
-import { expectOperands, withFloat32 } from './layer-operands.ts';
+import type { Rounding } from './cast.ts';
+import { expectOperands } from './layer-operands.ts';
+import { storeRows } from './row-blocks.ts';
 import { expectShape, type Tensor } from './tensor.ts';
 
 type UnaryKernel = 'exp_f32' | 'tanh_f32' | 'erf_f32' | 'silu_f32' | 'gelu_f32' | 'geluTanh_f32';
@@ -26,9 +27,7 @@ function activate(kernel: UnaryKernel, x: Tensor, out: Tensor, rounding: Roundin
   const { arena, length } = expectOperands({ x }, out);
   expectShape('out', out, x.shape);
   const scratch = arena.scratch('activation', ACTIVATION_SCRATCH_BYTES);
-  storeRounded(out, rounding, (y) => {
-    withFloat32([x], (wide) => arena.kernels[kernel](length, wide!, y, scratch));
-  });
+  storeRows(length, [x], out, rounding, (n, [from], y) => arena.kernels[kernel](n, from!, y, scratch));
 }
 
 /** out = e^x, equal shapes. */
@@ -72,7 +71,5 @@ export function swiglu(gate: Tensor, up: Tensor, out: Tensor, rounding: Rounding
   expectShape('up', up, gate.shape);
   expectShape('out', out, gate.shape);
   const scratch = arena.scratch('activation', ACTIVATION_SCRATCH_BYTES);
-  storeRounded(out, rounding, (y) => {
-    withFloat32([gate, up], (wideGate, wideUp) => arena.kernels.swiglu_f32(length, wideGate!, wideUp!, y, scratch));
-  });
+  storeRows(length, [gate, up], out, rounding, (n, [g, u], y) => arena.kernels.swiglu_f32(n, g!, u!, y, scratch));
 }

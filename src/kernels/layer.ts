@@ -1,8 +1,9 @@
 /**
  * Additions of a decoder layer. Operands in their storage format, FP32 inside, one rounding into `out`.
  */
-import { type Rounding, storeRounded } from './cast.ts';
+import type { Rounding } from './cast.ts';
 import { expectOperands, withFloat32 } from './layer-operands.ts';
+import { storeRows } from './row-blocks.ts';
 import { expectMatrix, expectShape, type Tensor } from './tensor.ts';
 
 /** out = a + b, equal shapes. */
@@ -10,10 +11,8 @@ export function add(a: Tensor, b: Tensor, out: Tensor, rounding: Rounding = 'nea
   const { arena, dtype, length } = expectOperands({ a, b }, out);
   expectShape('b', b, a.shape);
   expectShape('out', out, a.shape);
-  storeRounded(out, rounding, (y) => {
-    if (dtype === 'bf16') arena.kernels.add_bf16(length, a.offset, b.offset, y);
-    else withFloat32([a, b], (wideA, wideB) => arena.kernels.add_f32(length, wideA!, wideB!, y));
-  });
+  const kernel = dtype === 'bf16' ? arena.kernels.add_bf16 : arena.kernels.add_f32;
+  storeRows(length, [a, b], out, rounding, (n, [left, right], y) => kernel(n, left!, right!, y), ['f32', 'bf16']);
 }
 
 /** Adds `bias` [cols] to every row of `out` [rows, cols] f32, in place: the bias goes to the accumulator, before rounding. */

@@ -1,8 +1,9 @@
 /**
  * Normalization of rows. Operands in their storage format, FP32 inside, one rounding into `out`.
  */
-import { type Rounding, storeRounded } from './cast.ts';
+import type { Rounding } from './cast.ts';
 import { expectOperands, withFloat32 } from './layer-operands.ts';
+import { storeRows } from './row-blocks.ts';
 import { expectMatrix, expectShape, type Tensor } from './tensor.ts';
 
 export interface NormOptions {
@@ -29,10 +30,11 @@ export function rmsnorm(x: Tensor, gamma: Tensor, out: Tensor, options: NormOpti
   expectShape('out', out, x.shape);
   const epsilon = expectEpsilon(options.epsilon);
   const { kernels } = arena;
-  storeRounded(out, options.rounding ?? 'nearest', (y) => {
-    if (dtype === 'bf16') kernels.rmsnorm_bf16(rows, cols, x.offset, gamma.offset, epsilon, y);
-    else withFloat32([x, gamma], (wideX, wideGamma) => kernels.rmsnorm_f32(rows, cols, wideX!, wideGamma!, epsilon, y));
-  });
+  const { rounding = 'nearest' } = options;
+  const run = (kernel: typeof kernels.rmsnorm_f32, g: number) =>
+    storeRows(rows, [x], out, rounding, (n, [from], y) => kernel(n, cols, from!, g, epsilon, y), ['f32', 'bf16']);
+  if (dtype === 'bf16') run(kernels.rmsnorm_bf16, gamma.offset);
+  else withFloat32([gamma], (g) => run(kernels.rmsnorm_f32, g!));
 }
 
 /**
@@ -47,8 +49,9 @@ export function layernorm(x: Tensor, gamma: Tensor, beta: Tensor, out: Tensor, o
   expectShape('out', out, x.shape);
   const epsilon = expectEpsilon(options.epsilon);
   const { kernels } = arena;
-  storeRounded(out, options.rounding ?? 'nearest', (y) => {
-    if (dtype === 'bf16') kernels.layernorm_bf16(rows, cols, x.offset, gamma.offset, beta.offset, epsilon, y);
-    else withFloat32([x, gamma, beta], (a, g, b) => kernels.layernorm_f32(rows, cols, a!, g!, b!, epsilon, y));
-  });
+  const { rounding = 'nearest' } = options;
+  const run = (kernel: typeof kernels.layernorm_f32, g: number, b: number) =>
+    storeRows(rows, [x], out, rounding, (n, [from], y) => kernel(n, cols, from!, g, b, epsilon, y), ['f32', 'bf16']);
+  if (dtype === 'bf16') run(kernels.layernorm_bf16, gamma.offset, beta.offset);
+  else withFloat32([gamma, beta], (g, b) => run(kernels.layernorm_f32, g!, b!));
 }

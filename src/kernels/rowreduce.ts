@@ -2,8 +2,9 @@
  * Reductions of rows to one number each. Any format in, FP32 inside, one rounding into `out`.
  */
 import { expectOneOf } from '../base/errors.ts';
-import { type Rounding, storeRounded } from './cast.ts';
-import { expectApart, expectOperands, withFloat32 } from './layer-operands.ts';
+import type { Rounding } from './cast.ts';
+import { expectApart, expectOperands } from './layer-operands.ts';
+import { storeRows } from './row-blocks.ts';
 import { expectMatrix, expectShape, type Tensor } from './tensor.ts';
 
 /** `squares` is the sum of squares. */
@@ -34,7 +35,5 @@ export function reduceRows(reduction: RowReduction, x: Tensor, out: Tensor, roun
     throw new RangeError(`"x" expected at least one column for the ${reduction} of a row, got shape [${x.shape}]`);
   }
   const { kernel, argument = cols } = KERNELS[reduction];
-  storeRounded(out, rounding, (y) => {
-    withFloat32([x], (wide) => arena.kernels[kernel](rows, cols, wide!, argument, y));
-  });
+  storeRows(rows, [x], out, rounding, (n, [from], y) => arena.kernels[kernel](n, cols, from!, argument, y));
 }

@@ -7,6 +7,7 @@
 import { expectInteger } from '../base/errors.ts';
 import { type Rounding, storeRounded } from './cast.ts';
 import { expectApart, expectBeside, expectFloat32, expectOperands, withFloat32 } from './layer-operands.ts';
+import { storeRows } from './row-blocks.ts';
 import { expectMatrix, expectShape, type Tensor } from './tensor.ts';
 
 export interface ScoreOptions {
@@ -63,40 +64,48 @@ function expectMask(name: string, mask: Tensor, x: Tensor): void {
   }
 }
 
+/** A kernel of `rows` rows whose scores in FP32 are at `from` and still need `scale`; `visible`: columns that the first sees. */
+type ScoreKernel = (rows: number, from: number, scale: number, visible: number, y: number) => void;
+
 /**
- * Runs `kernel` with the offset of the scores in FP32 and the scale they still need. A mask is applied first, with the
- * scale, into `y`, the FP32 buffer of the result.
+ * Runs `kernel` on all rows, in blocks unless it must see them `whole`. A mask is applied first, with the scale, into the FP32
+ * buffer of the result.
  */
-function withScores(
+function storeScores(
   x: Tensor,
-  { scale = 1, mask, bias }: ScoreOptions,
-  y: number,
-  kernel: (from: number, scale: number) => void,
+  out: Tensor,
+  { rows, cols, visible }: Scores,
+  { scale = 1, mask, bias, rounding = 'nearest' }: ScoreOptions,
+  whole: boolean,
+  kernel: ScoreKernel,
 ): void {
   const applied = mask ?? bias;
-  if (!applied) {
-    withFloat32([x], (from) => kernel(from!, scale));
+  if (!applied && !whole) {
+    storeRows(rows, [x], out, rounding, (n, [from], y, first) => kernel(n, from!, scale, visible + first, y));
     return;
   }
-  const { kernels } = x.arena;
-  const [rows, cols] = x.shape as [number, number];
-  const maskKernel = mask ? kernels.selectScores_f32 : kernels.biasScores_f32;
-  const maskRows = applied.shape.length === 1 ? 1 : applied.shape[0]!;
-  withFloat32([x, applied], (from, m) => maskKernel(rows, cols, from!, scale, m!, maskRows, y));
-  kernel(y, 1);
+  storeRounded(out, rounding, (y) => {
+    if (!applied) {
+      withFloat32([x], (from) => kernel(rows, from!, scale, visible, y));
+      return;
+    }
+    const { kernels } = x.arena;
+    const maskKernel = mask ? kernels.selectScores_f32 : kernels.biasScores_f32;
+    const maskRows = applied.shape.length === 1 ? 1 : applied.shape[0]!;
+    withFloat32([x, applied], (from, m) => maskKernel(rows, cols, from!, scale, m!, maskRows, y));
+    kernel(rows, y, 1, visible, y);
+  });
 }
 
 /** Softmax over the columns of `x` [rows, cols], masked columns 0. `out` may be `x`. */
 export function softmax(x: Tensor, out: Tensor, options: SoftmaxOptions = {}): void {
-  const { rows, cols, visible, window, scratch } = expectScores(x, out, options, 1);
+  const scores = expectScores(x, out, options, 1);
+  const { rows, cols, window, scratch } = scores;
   const { sinks } = options;
   if (sinks) expectSinks(sinks, x);
-  const rowsPerSink = sinks ? rows / sinks.length : 0;
-  storeRounded(out, options.rounding ?? 'nearest', (y) => {
-    withScores(x, options, y, (from, scale) => {
-      const sink = sinks?.offset ?? 0;
-      x.arena.kernels.softmax_f32(rows, cols, from, scale, visible, window, sink, rowsPerSink, y, scratch);
-    });
+  const [sink, rowsPerSink] = sinks ? [sinks.offset, rows / sinks.length] : [0, 0];
+  storeScores(x, out, scores, options, sinks !== undefined, (n, from, scale, visible, y) => {
+    x.arena.kernels.softmax_f32(n, cols, from, scale, visible, window, sink, rowsPerSink, y, scratch);
   });
 }
 
@@ -114,11 +123,10 @@ function expectSinks(sinks: Tensor, x: Tensor): void {
  * m the row's maximum. `out` may be `x`.
  */
 export function logSoftmax(x: Tensor, out: Tensor, options: ScoreOptions = {}): void {
-  const { rows, cols, visible, window, scratch } = expectScores(x, out, options, 1);
-  storeRounded(out, options.rounding ?? 'nearest', (y) => {
-    withScores(x, options, y, (from, scale) => {
-      x.arena.kernels.logSoftmax_f32(rows, cols, from, scale, visible, window, y, scratch);
-    });
+  const scores = expectScores(x, out, options, 1);
+  const { cols, window, scratch } = scores;
+  storeScores(x, out, scores, options, false, (n, from, scale, visible, y) => {
+    x.arena.kernels.logSoftmax_f32(n, cols, from, scale, visible, window, y, scratch);
   });
 }
 
@@ -140,7 +148,8 @@ export interface RunningSoftmax {
  * see: Dao et al.: FlashAttention (2022), algorithm 1.
  */
 export function softmaxBlock(x: Tensor, running: RunningSoftmax, out: Tensor, options: ScoreOptions = {}): void {
-  const { rows, cols, visible, window, scratch } = expectScores(x, out, options, -NO_LIMIT);
+  const scores = expectScores(x, out, options, -NO_LIMIT);
+  const { rows, cols, window, scratch } = scores;
   const { max, sum, factor } = running;
   for (const [name, tensor] of Object.entries({ max, sum, factor })) {
     expectBeside(name, tensor, 'x', x);
@@ -148,11 +157,9 @@ export function softmaxBlock(x: Tensor, running: RunningSoftmax, out: Tensor, op
     expectShape(name, tensor, [rows]);
     expectApart(name, tensor, out);
   }
-  storeRounded(out, options.rounding ?? 'nearest', (y) => {
-    withScores(x, options, y, (from, scale) => {
-      const state = [max.offset, sum.offset, factor.offset] as const;
-      x.arena.kernels.softmaxBlock_f32(rows, cols, from, scale, visible, window, ...state, y, scratch);
-    });
+  const state = [max.offset, sum.offset, factor.offset] as const;
+  storeScores(x, out, scores, options, true, (n, from, scale, visible, y) => {
+    x.arena.kernels.softmaxBlock_f32(n, cols, from, scale, visible, window, ...state, y, scratch);
   });
 }
 
