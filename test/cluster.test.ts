@@ -378,7 +378,13 @@ describe('a cluster with faults', () => {
 
   test('refuses faults of parts that it does not have', () => {
     const c = cluster('trn2.48xlarge');
-    expect(() => withFaults(c, 'chip0->chip2')).toThrow('"link" expected one of 1 x trn2.48xlarge, got "chip0->chip2"');
+    expect(() => withFaults(c, 'chip0->chip2')).toThrow(
+      '"fault" expected a link of 1 x trn2.48xlarge, got "chip0->chip2"; from chip0 there are some to chip1, chip3, chip4, chip12',
+    );
+    expect(() => withFaults(c, 'chip0->chip16')).toThrow(
+      '"fault" expected ends of links of 1 x trn2.48xlarge, chip0 to chip15, got "chip16" in "chip0->chip16"',
+    );
+    expect(() => withFaults(cluster('trn2.48xlarge', { nodes: 4 }), 'chip0->leaf9')).toThrow(/, tor, got "leaf9" in /);
     expect(() => withFaults(c, 'chip0->tor')).toThrow(RangeError);
     expect(() => withFaults(c, 'chip 16 slow 0.5')).toThrow('"fault.chip" expected integer in 0..15, got 16');
     expect(() => withFaults(c, 'rank 64 late 1us')).toThrow('"fault.rank" expected integer in 0..63, got 64');

@@ -183,6 +183,7 @@ describe('trnsim collective', () => {
     [['all-reduce', '--system', 'trn2.48xlarge', '--algorithm', 'magic'], 'magic'],
     [['all-reduce', '--system', 'trn2.48xlarge', '--nodes', '1', '--ranks', '65'], '65'],
     [['all-reduce', '--system', 'trn2.48xlarge', '--group', '8', '--stride', '64'], '"stride"'],
+    [['all-reduce', '--system', 'trn2.48xlarge', '--stride', '64'], '"stride" expected integer in 1..63, got 64'],
     [['all-reduce', '--system', 'trn2.48xlarge', '--fault', 'chip 99 slow 0.5'], '99'],
     [['all-reduce', '--system', 'trn2.48xlarge', '--fault', 'nonsense'], 'nonsense'],
     [['all-reduce', '--system', 'inf1.24xlarge'], 'inf1.24xlarge'],

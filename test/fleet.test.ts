@@ -520,6 +520,15 @@ describe('trnsim plan', () => {
     [['--chips', '1000', '--share', 'trn2=0.9,trn3=0.9'], /"share" expected shares of at most 1 together, got 1.8/],
     [['--chips', '1000', '--price-region', 'mars'], /"price-region" expected one of/],
     [['--goodput', '0'], /"goodput" expected integer in 1..1000000000, got 0/],
+    [['--goodput', '1000', '--interval', '1e9'], /"mtbf" expected a job that makes progress, got a failure every/],
+    [['--goodput', '1000', '--tp', '4'], /"tp" expected with --train or --infer, got it with --goodput/],
+    [['--chips', '1000', '--batch', 'x'], /"batch" expected with --infer, got it with --chips/],
+    [['--train', '--max-ttft', '9'], /"max-ttft" expected with --infer, got it with --train/],
+    [['--train', '--infer'], /"plan" expected one question, got --train with --infer/],
+    [['--chips', '1000', '--years', '3'], /"years" expected with --budget, got 3 without one/],
+    [['--chips', '1000', '--ramp-limit', '3'], /"ramp-per-week" expected with --ramp-growth, --ramp-limit and/],
+    [['--chips', '1000', '--max-share', '2'], /"max-share" expected a finite number > 0 and <= 1, got 2/],
+    [['--chips', '1000', '--input', '0.5', '--model', 'qwen3-0.6b'], /"input" expected integer >= 1, got 0.5/],
   ])('%j is refused in one sentence', (args, message) => {
     const { status, stdout, stderr } = plan(...args);
     expect(status).toBe(2);

@@ -99,7 +99,10 @@ describe('trnsim selftest', () => {
 
   test.each([
     [['trn9'], /"system" expected an id that "trnsim systems" lists, got "trn9"/],
-    [['trn2.48xlarge', '--fault', 'chip99->chip1'], /"link" expected one of 1 x trn2\.48xlarge/],
+    [
+      ['trn2.48xlarge', '--fault', 'chip99->chip1'],
+      /"fault" expected ends of links of 1 x trn2\.48xlarge, chip0 to chip15, got "chip99"/,
+    ],
     [['trn2.48xlarge', '--fault', 'broken'], /"fault" expected one such as/],
   ])('%j is refused in one sentence', (args, message) => {
     const { status, stderr } = selftest(...args);

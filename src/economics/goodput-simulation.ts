@@ -6,6 +6,7 @@
  * ratio work / time over independent segments (delta method) or batches.
  */
 import { expectInteger } from '../base/errors.ts';
+import { exp } from '../base/math.ts';
 import { exponentialStream, uniformStream } from '../base/random.ts';
 import type { Seconds } from '../base/units.ts';
 import { expectFinite } from './expect.ts';
@@ -31,7 +32,7 @@ export interface SimulationOptions {
 }
 
 const EVENTS = 40_000;
-/** More failures than this in one run: the job makes no progress worth the name. */
+/** A job that is expected to fail more often than this before its segments are done makes no progress worth the name. */
 const MAX_FAILURES = 20_000_000;
 
 /** A job under way. */
@@ -57,9 +58,7 @@ class Run {
     const failure = this.#mtbf * this.#exponential();
     this.clock += Math.min(failure, duration);
     if (failure >= duration) return true;
-    if (++this.failures > MAX_FAILURES) {
-      throw new RangeError(`"mtbf" expected a job that makes progress, got ${MAX_FAILURES} failures in a simulation`);
-    }
+    this.failures++;
     return false;
   }
 
@@ -76,13 +75,21 @@ class Run {
 
 /**
  * Runs a checkpointed job segment by segment.
- * @throws RangeError for an argument out of range, or if the job fails 20 million times before it has done its segments
+ * @throws RangeError for an argument out of range, or if the job can be expected to fail 20 million times on the way
  */
 export function simulateGoodput(job: CheckpointedJob, options: SimulationOptions = {}): SimulatedGoodput {
   checkJob(job);
   const { mtbf, write, restart } = job;
   const interval = expectFinite('interval', options.interval ?? bestInterval(job), { above: 0 });
   const segments = expectInteger('events', options.events ?? EVENTS, 2, 1e8);
+  // A stretch of work survives with probability e^-x, x its length over the MTBF; so does a restart.
+  const failures = segments * exp(restart / mtbf) * (exp((interval + write) / mtbf) - 1);
+  if (failures > MAX_FAILURES) {
+    const stretch = `${interval} s of work and ${write} s of checkpoint`;
+    throw new RangeError(
+      `"mtbf" expected a job that makes progress, got a failure every ${Math.round(mtbf)} s beside ${stretch}`,
+    );
+  }
   const run = new Run(mtbf, options.seed ?? 1, options.spares);
   let squares = 0;
   for (let segment = 0; segment < segments; segment++) {

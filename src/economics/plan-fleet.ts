@@ -5,7 +5,7 @@
  * Several systems are alternatives, ranked; with shares they are one mixed fleet, each with its part of the target. With a
  * load and prices, the cheapest mix of the systems is found as well, before and after shocks.
  */
-import { ModelError } from '../base/errors.ts';
+import { expectInteger, ModelError } from '../base/errors.ts';
 import type { Dollars, Seconds, Watts } from '../base/units.ts';
 import { buildClos } from '../fabric/clos.ts';
 import { networkBisection } from '../fabric/metrics.ts';
@@ -143,6 +143,8 @@ export interface FleetPlanResult {
 export function planFleet(options: FleetPlanOptions): FleetPlanResult {
   const { target, systems, shares } = options;
   checkShares(shares);
+  checkWorkload(options.workload);
+  if (options.maxShare !== undefined) expectFinite('max-share', options.maxShare, { above: 0, max: 1 });
   const parts = shares === undefined ? systems.map((system) => ({ system, share: null })) : shared(systems, shares);
   const plans = parts.map(({ system, share }) =>
     planOf(system, share === null ? target : partOf(target, share), share, options),
@@ -158,6 +160,15 @@ export function planFleet(options: FleetPlanOptions): FleetPlanResult {
         ? mixes(plans, target.tokensPerSecond, options)
         : null,
   };
+}
+
+/** Before any plan is tried: a search takes a refusal as a plan that does not fit. */
+function checkWorkload(workload: Workload | undefined): void {
+  if (workload === undefined) return;
+  expectInteger('input', workload.input, 1);
+  expectInteger('output', workload.output, 1);
+  expectFinite('tpot', workload.tpot, { above: 0 });
+  expectFinite('efficiency', workload.efficiency ?? 1, { above: 0, max: 1 });
 }
 
 function checkShares(shares: ReadonlyMap<string, number> = new Map()): void {
@@ -206,7 +217,7 @@ function throughput(system: SystemSpec, { workload, tokensPerSecondPerChip }: Fl
   }
   if (workload === undefined || workload.models.length === 0)
     return { tokens: null, points: [], reason: 'no model was named' };
-  const efficiency = expectFinite('efficiency', workload.efficiency ?? 1, { above: 0, max: 1 });
+  const { efficiency = 1 } = workload;
   const points = workload.models.map((model) => ({ model, point: bestServing(system, { ...workload, model }) }));
   const missing = points.find(({ point }) => point === null);
   if (missing !== undefined) {

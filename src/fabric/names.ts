@@ -9,7 +9,10 @@
 import { expectInteger, show } from '../base/errors.ts';
 import { closStage } from './clos.ts';
 import { type Cluster, clusterLinks, networkStart } from './cluster.ts';
-import { findVertex, linkName, type Topology } from './topology.ts';
+import { findVertex, linkName, type Topology, vertexKinds, vertexName } from './topology.ts';
+
+/** Most ends that an error lists. */
+const NAMED = 8;
 
 /** Name of a directed link. @throws RangeError if the cluster has no such link */
 export function clusterLinkName(cluster: Cluster, link: number): string {
@@ -46,7 +49,38 @@ export function findLinks(cluster: Cluster, from: string, to: string): NamedLink
   if (up.length > 0) return up;
   const down = findUplinks(cluster, to, from);
   if (down.length > 0) return down.map(({ link, part }) => ({ link: link + 1, part }));
-  throw new RangeError(`"link" expected one of ${cluster.nodes} x ${cluster.system.id}, got ${show(`${from}->${to}`)}`);
+  throw noLink(cluster, from, to);
+}
+
+/** The error that no link joins two ends: which of the names is wrong, or where links from the first one lead. */
+function noLink(cluster: Cluster, from: string, to: string): RangeError {
+  const { nodes, system, scaleUp, scaleOut } = cluster;
+  const machine = `${nodes} x ${system.id}`;
+  const got = show(`${from}->${to}`);
+  const tiers = scaleOut?.tiers.map(({ name }) => name) ?? [];
+  const unknown = [from, to].find((end) => {
+    const vertex = findVertex(scaleUp, end);
+    return (vertex === null || vertex.node >= nodes) && !tiers.includes(end.replace(/(?<=\D)(\d+|\(\d+\))$/, ''));
+  });
+  if (unknown !== undefined) {
+    const ends = vertexKinds(scaleUp)
+      .filter(({ count }) => count > 0)
+      .map(({ name, count }) => `${name}0 to ${name}${nodes * count - 1}`);
+    return new RangeError(
+      `"fault" expected ends of links of ${machine}, ${[...ends, ...tiers].join(', ')}, got ${show(unknown)} in ${got}`,
+    );
+  }
+  const start = findVertex(scaleUp, from);
+  const ends =
+    start === null ? [] : neighbours(scaleUp, start.vertex).map((end) => vertexName(scaleUp, end, start.node));
+  const near = [...ends.slice(0, NAMED), ...(from.startsWith('chip') ? tiers.slice(0, 1) : [])];
+  const hint = near.length === 0 ? '' : `; from ${from} there are some to ${near.join(', ')}`;
+  return new RangeError(`"fault" expected a link of ${machine}, got ${got}${hint}`);
+}
+
+/** Where links from a vertex lead, each once. */
+function neighbours({ from, to }: Topology, vertex: number): number[] {
+  return [...new Set(to.filter((end, link) => from[link] === vertex && end !== vertex))];
 }
 
 function findInside(cluster: Cluster, from: string, to: string): NamedLink[] {

@@ -116,7 +116,7 @@ export function findVertex(topology: Topology, name: string): { node: number; ve
 }
 
 /** The vertices by what they are, in the order of their numbers: `count` of each from vertex `first` on. */
-function vertexKinds({ fabric, chips, vertices }: Topology): { name: string; first: number; count: number }[] {
+export function vertexKinds({ fabric, chips, vertices }: Topology): { name: string; first: number; count: number }[] {
   const kinds = [{ name: 'chip', first: 0, count: chips }];
   if (fabric.type === 'graph') kinds.push({ name: 'switch', first: chips, count: vertices - chips });
   if (fabric.type !== 'switched') return kinds;

@@ -3,7 +3,7 @@
  * data-parallel ranks of a simulated machine, checked against one rank in FP32 and by finite differences, with the time,
  * the energy and the money of the same program.
  */
-import { expectInteger, expectKnownKeys, expectOneOf } from '../base/errors.ts';
+import { expectInteger, expectKnownKeys, expectOneOf, show } from '../base/errors.ts';
 import type { Timeline } from '../formats/perfetto.ts';
 import type { SystemSpec } from '../hardware/spec.ts';
 import { DTYPES, type DType } from '../kernels/index.ts';
@@ -233,6 +233,7 @@ function stepOf(options: TrainingRunOptions): StepOptions {
   const dp = expectInteger('dp', options.dp ?? 1, 1, available);
   const most = Math.floor(available / dp);
   const tp = options.tp === undefined ? largestCut(config, most) : expectInteger('tp', options.tp, 1, most);
+  if (!backward) refuseUpdate(options);
   const kind = expectOneOf('optimizer', options.optimizer ?? 'adamw', ['adamw', 'sgd', 'none']);
   const rate = options.rate ?? RATES[kind];
   if (!(rate >= 0 && rate < Infinity)) throw new RangeError(`"rate" expected a finite number >= 0, got ${rate}`);
@@ -248,6 +249,15 @@ function stepOf(options: TrainingRunOptions): StepOptions {
     backward,
     optimizer: kind === 'none' ? null : { ...ADAMW_DEFAULTS, kind, rate, master },
   };
+}
+
+/** A pass forwards has no gradients, so nothing is updated and every step is the first. */
+function refuseUpdate(options: TrainingRunOptions): void {
+  for (const name of ['optimizer', 'rate', 'steps'] as const) {
+    const value = options[name];
+    if (value === undefined || value === 'none' || (name === 'steps' && value === 1)) continue;
+    throw new RangeError(`"${name}" expected with a backward pass, got ${show(value)} without`);
+  }
 }
 
 /** The same step on one rank in FP32. */

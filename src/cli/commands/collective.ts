@@ -1,5 +1,7 @@
 /** `trnsim collective`: the time of a collective on a described machine, as nccom-test prints it. */
+
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { expectInteger } from '../../base/errors.ts';
 import {
   applyFaults,
   COLLECTIVES,
@@ -83,7 +85,7 @@ function run(collective: Collective, flags: CollectiveFlags): void {
     ...(flags.network !== undefined && { network: loadNetwork(flags.network) }),
   });
   const cluster = applyFaults(healthy, (flags.fault ?? []).flatMap(parseFault));
-  const stride = flags.stride ?? 1;
+  const stride = expectInteger('stride', flags.stride ?? 1, 1, Math.max(1, cluster.ranks - 1));
   if (flags.schedule !== undefined && algorithm !== 'auto') {
     throw new RangeError(`"algorithm" expected none beside a schedule, got ${algorithm}`);
   }
