@@ -34,6 +34,7 @@ export class EventQueue {
     this.#details = new Int32Array(room);
   }
 
+  /** @param detail, tail whatever the kind of event means by them; the queue orders by `time` alone */
   push(time: Picoseconds, kind: number, subject: number, detail: number, tail: Picoseconds): void {
     if (this.size === this.#heap.length) this.#grow();
     // Slots behind the heap's end are free: `#heap` is a permutation of all slots.
@@ -75,6 +76,7 @@ export class EventQueue {
     if (this.size > 0) heap[place] = last;
   }
 
+  /** Ties by order of pushing: without it the result would depend on the shape of the heap. */
   #isBefore(a: number, b: number): boolean {
     const difference = this.#times[a]! - this.#times[b]!;
     return difference < 0 || (difference === 0 && this.#order[a]! < this.#order[b]!);

@@ -3,6 +3,8 @@
  * one endpoint to another over all ranks. Every schedule is held against it, and `--explain` shows it.
  *
  * p ranks, n elements of the whole (`ScheduleOptions.elements`), k slices; exact where n divides into the algorithm's pieces.
+ * The forms are properties of the algorithms and know nothing of links: two schedules of one volume can differ in time by how
+ * their transfers share a link. Where each comes from stands at the head of its algorithm.
  * DUPLICATE writes are no part of the volume; KangaRing's transfers inside a pair are.
  */
 import { expectInteger, ModelError } from '../base/errors.ts';
@@ -34,6 +36,7 @@ function bitsBelow(p: number): number {
   return bits;
 }
 
+/** `chain`: k slices follow each other through p - 1 hops, the last one k - 1 steps behind the first. */
 const STEPS = {
   one: ['1', () => 1],
   two: ['2', () => 2],
@@ -43,6 +46,10 @@ const STEPS = {
   log: ['ceil(log2 p)', (p) => ceilLog2(p)],
 } satisfies Record<string, Form['steps']>;
 
+/**
+ * Without duplicate writes an all-gather moves at least (p - 1) n, since every rank lacks all but its own n / p, and an
+ * all-reduce as much again for its reduce-scatter: what exceeds `all` and `twice` buys fewer steps.
+ */
 const VOLUME = {
   all: ['(p - 1) n', (p) => p - 1],
   twice: ['2(p - 1) n', (p) => 2 * (p - 1)],
@@ -56,6 +63,7 @@ function form(steps: Form['steps'], volume: Form['volume']): Form {
   return { steps, volume };
 }
 
+/** A ring both ways differs in its all-to-all alone: parts go the shorter way round. */
 function ringForms(allToAll: Form): Forms {
   return {
     'all-reduce': form(STEPS.twiceAround, VOLUME.twice),

@@ -20,8 +20,11 @@ import {
   TRANSPOSE_BLOCK,
 } from './instructions.ts';
 
+/** Columns of the systolic array: each holds one stationary column. */
 const MAX_STATIONARY = 128;
+/** FP32 results of a partition that fit into one PSUM bank of 2 KiB, which a matmul writes into. */
 const MAX_MOVING = 512;
+/** Elements that VectorE takes the statistics of at once (`nki.isa.bn_stats`); longer rows are put together by bn_aggr. */
 const MAX_BN_STATS = 512;
 
 /** Elements of the contraction that one partition holds, innermost in its free dimension. */
@@ -29,6 +32,7 @@ export const PACKING: Readonly<Record<MatmulMode, number>> = { normal: 1, 'doubl
 /** Partitions that share a scale of an MX operand: 8 x 4 packed elements are a block of 32. */
 export const MX_PARTITIONS = 8;
 
+/** Of the elements of an MX operand. FP8 in its OCP forms: the 240 form of E4M3 has no MX scale. */
 const MX_FORMATS: readonly DType[] = ['f8e4m3fn', 'f8e5m2', 'f4e2m1'];
 
 /** @throws ModelError (PROGRAM) for an instruction that the core doesn't have, or not with these operands */
@@ -156,6 +160,10 @@ function checkBank(core: CoreSpec, where: string, out: TileView): void {
   if (last >= bank) refuse(where, `a result within one PSUM bank of ${bank} elements`, `elements up to ${last}`);
 }
 
+/**
+ * Stationary [K, M] x moving [K, N] -> PSUM [M, N]: K lies on the partitions of both, M becomes the result's partitions. With
+ * packing, a partition holds several elements of K, so that the lengths are multiples of it.
+ */
 function checkMatmul(core: CoreSpec, where: string, instruction: InstructionOf<'nc_matmul'>): void {
   const { mode } = instruction.attributes;
   const [out] = instruction.out as readonly [TileView];
@@ -209,6 +217,7 @@ function checkMatmul(core: CoreSpec, where: string, instruction: InstructionOf<'
   }
 }
 
+/** TensorE passes the tile through its array into PSUM, up to 128 wide; VectorE does one of its blocks, wherever it lies. */
 function checkTranspose(core: CoreSpec, where: string, engine: string, out: TileView, x: TileView): void {
   if (out.partitions !== x.length || out.length !== x.partitions) {
     refuse(where, `a result of ${x.length} partitions x ${x.partitions}`, `${out.partitions} x ${out.length}`);
@@ -246,6 +255,7 @@ function checkQuantize(core: CoreSpec, where: string, [out, scales]: readonly Ti
   }
 }
 
+/** A copy reshapes and converts as it likes, as long as no element is lost; a transpose keeps the format, of 2 or 4 bytes. */
 function checkDma(core: CoreSpec, where: string, instruction: InstructionOf<'dma_copy' | 'dma_transpose'>): void {
   const [out, x] = [instruction.out[0]!, instruction.in[0]!];
   if (instruction.op === 'dma_copy') {
@@ -280,18 +290,21 @@ function sameShape(where: string, a: TileView, b: TileView): void {
   }
 }
 
+/** Refuses an output that is not `length` elements on each partition of `like`. */
 function rows(where: string, view: TileView, like: TileView, length: number): void {
   if (view.partitions !== like.partitions || view.length !== length) {
     refuse(where, `an output of ${like.partitions} x ${length}`, `${view.partitions} x ${view.length}`);
   }
 }
 
+/** Refuses what is not one element for each partition of `like`. */
 function column(where: string, name: string, view: TileView | HbmView, like: TileView): void {
   if (view.partitions !== like.partitions || view.length !== 1) {
     refuse(where, `${name} of ${like.partitions} x 1`, `${view.partitions} x ${view.length}`);
   }
 }
 
+/** An operand that all elements of a partition share: a number, or one element for each partition. */
 function scalar(where: string, name: string, operand: ScalarOperand, like: TileView): void {
   if (typeof operand === 'number') {
     if (!Number.isFinite(operand)) refuse(where, `a finite ${name}`, operand);

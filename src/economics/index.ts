@@ -21,6 +21,7 @@ export {
   splitFleet,
   sumFleets,
 } from './fleet.ts';
+export type { FleetPlan } from './fleet-description.ts';
 export {
   bestInterval,
   type CheckpointedJob,
@@ -45,7 +46,6 @@ export {
   type TokenCost,
 } from './plan-costs.ts';
 export {
-  type FleetPlan,
   type FleetPlanOptions,
   type FleetPlanResult,
   type MixResult,

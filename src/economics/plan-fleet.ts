@@ -5,21 +5,17 @@
  * Several systems are alternatives, ranked; with shares they are one mixed fleet, each with its part of the target. With a
  * load and prices, the cheapest mix of the systems is found as well, before and after shocks.
  */
-import { expectInteger, ModelError } from '../base/errors.ts';
+import { expectInteger } from '../base/errors.ts';
 import type { Dollars, Seconds, Watts } from '../base/units.ts';
-import { buildClos } from '../fabric/clos.ts';
-import { networkBisection } from '../fabric/metrics.ts';
-import { facility, findSystem } from '../hardware/catalog.ts';
 import type { SystemSpec } from '../hardware/spec.ts';
 import type { Formats, Software } from '../models/graph.ts';
 import type { ModelSpec } from '../models/spec.ts';
-import { breakEvenPrice } from './costs.ts';
 import { expectFinite } from './expect.ts';
-import { type Fleet, type FleetTarget, sizeFleet } from './fleet.ts';
+import { type FleetTarget, sizeFleet } from './fleet.ts';
+import { describeFleet, type FleetPlan } from './fleet-description.ts';
 import { bestMix, type Portfolio, type Shock, type Supplier, shocked } from './portfolio.ts';
-import { type ChipPower, footprint, JOULES_PER_MWH } from './power.ts';
-import { type ChipPrice, chipPrice, givenPrice, type PriceQuery } from './prices.ts';
-import { bestServing, type ServingPoint } from './serving.ts';
+import { chipPrice, givenPrice, type PriceQuery } from './prices.ts';
+import { bestServing } from './serving.ts';
 
 /** What the fleet serves: each of the models gets an equal part of the tokens. */
 export interface Workload {
@@ -54,71 +50,6 @@ export interface FleetPlanOptions {
   readonly supply?: ReadonlyMap<string, number>;
   readonly shocks?: ReadonlyMap<string, Shock>;
   readonly maxShare?: number;
-}
-
-export interface FleetPlan {
-  readonly system: string;
-  readonly chip: string;
-  readonly share: number | null;
-  readonly chips: number;
-  readonly systems: number;
-  readonly wholeSystems: number;
-  /** Dense peak by format. */
-  readonly computeEFLOPS: Readonly<Record<string, number>>;
-  readonly hbmPBps: number | null;
-  readonly hbmPB: number | null;
-  /** Of one chip: its TDP, its share of hosts, switches, fans and conversion, both together, and with the building. */
-  readonly chipW: {
-    readonly tdp: number | null;
-    readonly rest: number | null;
-    readonly allIn: number;
-    readonly building: number;
-  } | null;
-  /** Of a server (a sled on Trainium3) and of a system with all of its chips. */
-  readonly serverKW: number | null;
-  readonly systemKW: number | null;
-  readonly itPowerMW: number | null;
-  readonly buildingPowerMW: number | null;
-  readonly pue: number | null;
-  readonly pueSource: string;
-  readonly computeSpeed: number;
-  readonly powerSource: string;
-  readonly usdPerHour: number | null;
-  readonly usdPerPflopHour: number | null;
-  readonly priceReason: string;
-  /** Electricity of the building alone. */
-  readonly energyUsdPerHour: number | null;
-  readonly electricitySource: string;
-  /** Where no price is public: what the fleet may cost for an FP8 PFLOP-hour to cost what it does on Trainium2. */
-  readonly breakEvenUsdPerHour: number | null;
-  readonly tokensPerS: number | null;
-  readonly tokensPerJ: number | null;
-  readonly tokensPerMWh: number | null;
-  readonly costPerMTokUsd: number | null;
-  readonly throughputReason: string;
-  readonly serving: readonly (Pick<ServingPoint, 'groups' | 'batch' | 'tp' | 'dp' | 'ep'> & {
-    readonly model: string;
-    /** Of one system, and of a chip. */
-    readonly tokensPerS: number;
-    readonly tokensPerSPerChip: number;
-    readonly tpotNs: number;
-    readonly ttftNs: number;
-  })[];
-  readonly carbonKgPerHour: number | null;
-  readonly waterLPerHour: number | null;
-  /** The scale-out network that joins all of them; null where there is none, or it does not hold as many. */
-  readonly network: {
-    /** Next to the chips first. */
-    readonly tiers: readonly {
-      readonly name: string;
-      readonly switches: number;
-      readonly ports: number;
-      readonly oversubscription: number;
-    }[];
-    /** Separate networks side by side; `switches` counts those of all. */
-    readonly planes: number;
-    readonly bisectionTBps: number;
-  } | null;
 }
 
 export interface MixResult extends Pick<Portfolio, 'usdPerHour' | 'hhi'> {
@@ -206,7 +137,16 @@ function planOf(system: SystemSpec, target: FleetTarget, share: number | null, o
     price,
     tokensPerSecondPerChip: tokens,
   });
-  return describe(fleet, share, price, points, reason, options);
+  return describeFleet(fleet, {
+    share,
+    price,
+    query,
+    points,
+    throughputReason: reason,
+    isOwnPue: pue !== undefined,
+    carbonIntensity: options.carbonIntensity,
+    waterIntensity: options.waterIntensity,
+  });
 }
 
 /** Tokens per second of a chip when each model gets an equal part of them: the harmonic mean over the models. */
@@ -228,109 +168,6 @@ function throughput(system: SystemSpec, { workload, tokensPerSecondPerChip }: Fl
   const found = points.map(({ model, point }) => ({ model: model.name, ...point! }));
   const reason = `best plan on one ${system.id} by the formula clocks, ${workload.input} in, ${workload.output} out${efficiency === 1 ? '' : `, x ${efficiency} as given`}`;
   return { tokens: (efficiency * points.length) / seconds, points: found, reason };
-}
-
-function describe(
-  fleet: Fleet,
-  share: number | null,
-  price: ChipPrice | null,
-  points: readonly (ServingPoint & { readonly model: string })[],
-  throughputReason: string,
-  options: FleetPlanOptions,
-): FleetPlan {
-  const { carbonIntensity, waterIntensity } = options;
-  const { system, chips, compute, itPower, buildingPower, power, tokensPerSecond, usdPerHour } = fleet;
-  const per = (value: number | null, unit: number) => (value === null ? null : value / unit);
-  const perJoule = tokensPerSecond === null || buildingPower === null ? null : tokensPerSecond / buildingPower;
-  const { carbonKg, waterL } =
-    itPower === null || power === null
-      ? { carbonKg: null, waterL: null }
-      : footprint(itPower * 3600, power.pue, carbonIntensity, waterIntensity);
-  return {
-    system: system.id,
-    chip: system.chip.id,
-    share,
-    chips,
-    systems: fleet.systems,
-    wholeSystems: fleet.wholeSystems,
-    computeEFLOPS: Object.fromEntries(Object.entries(compute).map(([format, rate]) => [format, rate / 1e18])),
-    hbmPBps: per(fleet.memoryBandwidth, 1e15),
-    hbmPB: per(fleet.memoryCapacity, 1e15),
-    ...powerOf(system, power),
-    itPowerMW: per(itPower, 1e6),
-    buildingPowerMW: per(buildingPower, 1e6),
-    pue: power?.pue ?? null,
-    pueSource: options.pue === undefined ? facility().sources.pue : 'as given',
-    computeSpeed: power?.speed ?? 1,
-    powerSource: power?.source ?? system.powerSource,
-    usdPerHour,
-    usdPerPflopHour: usdPerHour === null || compute.bf16 === undefined ? null : usdPerHour / (compute.bf16 / 1e15),
-    priceReason: price?.reason ?? noPrice(system, options.price),
-    energyUsdPerHour: buildingPower === null ? null : buildingPower * 3600 * facility().electricity,
-    electricitySource: facility().sources.electricity,
-    breakEvenUsdPerHour: price === null ? breakEven(system, chips, options.price) : null,
-    tokensPerS: tokensPerSecond,
-    tokensPerJ: perJoule,
-    tokensPerMWh: perJoule === null ? null : perJoule * JOULES_PER_MWH,
-    costPerMTokUsd:
-      usdPerHour === null || tokensPerSecond === null ? null : (usdPerHour / 3600 / tokensPerSecond) * 1e6,
-    throughputReason,
-    serving: points.map(({ tpot, ttft, tokensPerSecond: all, tokensPerSecondPerChip, ...point }) => ({
-      ...point,
-      tokensPerS: all,
-      tokensPerSPerChip: tokensPerSecondPerChip,
-      tpotNs: tpot * 1e9,
-      ttftNs: ttft * 1e9,
-    })),
-    carbonKgPerHour: carbonKg,
-    waterLPerHour: waterL,
-    network: networkOf(system, chips),
-  };
-}
-
-function noPrice({ chip }: SystemSpec, query: PriceQuery = {}): string {
-  const asked = Object.values(query).filter((value) => value !== undefined);
-  return `no public price of ${chip.name}${asked.length === 0 ? '' : ` for ${asked.join(', ')}`}: give one with --chip-price`;
-}
-
-function powerOf({ chips, layout }: SystemSpec, power: ChipPower | null) {
-  if (power === null) return { chipW: null, serverKW: null, systemKW: null };
-  const { tdp, system: allIn, building } = power;
-  const perServer = layout.chipsPerServer;
-  return {
-    chipW: { tdp, rest: tdp === null ? null : allIn - tdp, allIn, building },
-    serverKW: perServer === null ? null : (perServer * allIn) / 1e3,
-    systemKW: (chips * allIn) / 1e3,
-  };
-}
-
-function breakEven({ chip }: SystemSpec, chips: number, query: PriceQuery = {}): number | null {
-  const trn2 = findSystem('trn2.48xlarge');
-  const reference = chipPrice(trn2, query);
-  if (reference === null) return null;
-  const price = breakEvenPrice(chip, { chip: trn2.chip, usdPerChipHour: reference.usdPerChipHour }, 'fp8');
-  return price === null ? null : price * chips;
-}
-
-function networkOf(system: SystemSpec, chips: number): FleetPlan['network'] {
-  const { network, scaleOut: own } = system;
-  const bandwidth = network?.bandwidth ?? (own === null ? null : own / system.chips);
-  if (network === null || bandwidth === null || chips <= system.chips) return null;
-  try {
-    const scaleOut = buildClos(network, chips, bandwidth);
-    return {
-      tiers: scaleOut.tiers.map(({ switches }, i) => {
-        const { name, ports, oversubscription } = network.tiers[i]!;
-        return { name, switches, ports, oversubscription: i === scaleOut.tiers.length - 1 ? 1 : oversubscription };
-      }),
-      planes: network.planes,
-      bisectionTBps: networkBisection(scaleOut) / 1e12,
-    };
-  } catch (error) {
-    // More chips than the network's tiers hold.
-    if (error instanceof ModelError) return null;
-    throw error;
-  }
 }
 
 /** Plans by cost per token, then tokens per joule, then compute: what is unknown comes last. */

@@ -1,6 +1,8 @@
 /** The text of a fleet: one column for each plan, every figure with its source below; the goodput table. */
+
+import type { FleetPlan } from '../economics/fleet-description.ts';
 import type { CostPlan, CostPlanRow } from '../economics/plan-costs.ts';
-import type { FleetPlan, FleetPlanResult } from '../economics/plan-fleet.ts';
+import type { FleetPlanResult } from '../economics/plan-fleet.ts';
 import type { GoodputPlan } from '../economics/plan-goodput.ts';
 import type { Ramp } from '../economics/ramp.ts';
 import { significant } from './numbers.ts';

@@ -1,6 +1,9 @@
 /**
  * Instructions of VectorE, ScalarE and GpSimdE that work element by element. `alu.ts` has the functions themselves; a value
  * between two of them is rounded to FP32.
+ *
+ * Each function prepares an instruction once and returns the step that runs it in every iteration of its loops: operands and
+ * buffers are looked up before the loops, and a step calls one kernel over the whole tile.
  */
 import type { TileView } from '../access.ts';
 import type { InstructionOf, ScalarOperand } from '../instructions.ts';
@@ -17,6 +20,7 @@ const ADD = operatorCode('add');
 const SUBTRACT = operatorCode('subtract');
 const MULTIPLY = operatorCode('multiply');
 
+/** The reader of operand `name`; a number is written at every step, since instructions share buffers by name. */
 export function scalarReader(memory: EngineMemory, where: string, operand: ScalarOperand, name: string): ScalarReader {
   if (typeof operand !== 'number') return { step: 4, read: memory.reader(where, operand, name) };
   const buffer = memory.reserve(name, 4);

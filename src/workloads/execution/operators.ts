@@ -48,7 +48,11 @@ export interface LinearOptions {
   readonly transposed?: boolean;
 }
 
-/** y = x W (+ bias), W [in, out]; dx = dy W^T, dW = x^T dy, dbias = the sum of dy over rows. */
+/**
+ * y = x W (+ bias): x [rows, in], W [in, out], y [rows, out]; dx = dy W^T, dW = x^T dy, dbias = the sum of dy over rows.
+ * The bias joins the FP32 accumulator, so that the result is rounded once with a bias or without. W stands for the part of the
+ * matrix on this rank: whether y or a sum of several y is the layer's result is the caller's cut, and copies are 'none'.
+ */
 export function linear(tape: Tape, x: Value, parameter: Parameter, options: LinearOptions): Value {
   const { program } = tape;
   const { name, bias, transposed = false } = options;
@@ -107,6 +111,7 @@ export function linear(tape: Tape, x: Value, parameter: Parameter, options: Line
   return y;
 }
 
+/** In double precision: over thousands of tokens FP32 would lose what the one rounding at the end is meant to keep. */
 function columnSums(matrix: Tensor): Float32Array {
   const cols = matrix.shape[1]!;
   const sums = new Float64Array(cols);
@@ -123,7 +128,11 @@ export interface NormOptions {
   readonly copies: Copies;
 }
 
-/** RMSNorm of `x` in rows of the weight's length. */
+/**
+ * RMSNorm of `x` in rows of the weight's length: of the residual stream [tokens, hidden], or of single heads, where a row of
+ * `x` holds several. On ranks that hold copies of the stream all compute the same, gradient of the weight included, which
+ * is why no sum over them follows.
+ */
 export function rmsNorm(tape: Tape, x: Value, parameter: Parameter, { name, epsilon, copies }: NormOptions): Value {
   const { program } = tape;
   const { weight, gradient: dWeight } = parameter;
@@ -167,7 +176,10 @@ export interface RopeTables {
   readonly sin: Value;
 }
 
-/** Turns the heads of `x` [tokens, heads headDim]; backward it turns the other way. */
+/**
+ * Turns the heads of `x` [tokens, heads headDim]. A rotation is orthogonal: its backward pass is the rotation by the opposite
+ * angles, the same kernel with -sin.
+ */
 export function rope(tape: Tape, x: Value, { cos, sin }: RopeTables, name: string): Value {
   const { program } = tape;
   const half = cos.shape[1]!;
@@ -202,7 +214,11 @@ export function rope(tape: Tape, x: Value, { cos, sin }: RopeTables, name: strin
   return y;
 }
 
-/** Causal attention within each sequence; `q`, `k`, `v` as `attentionBackward` takes them. */
+/**
+ * Causal attention within each sequence: q [sequences tokens, heads headDim], k and v with `kvHeads`. The kernel gets one
+ * sequence at a time, as tokens of one must not see another's; all leave in FP32 and are rounded together. Nothing but the
+ * operands is kept for the backward pass, which computes the probabilities again.
+ */
 export function attention(tape: Tape, operands: readonly [Value, Value, Value], shape: AttentionShape): Value {
   const { program } = tape;
   const { heads, kvHeads, headDim, sequences, window } = shape;
@@ -247,7 +263,7 @@ export function attention(tape: Tape, operands: readonly [Value, Value, Value], 
   return out;
 }
 
-/** silu(gate) up. */
+/** silu(gate) up, on the rank's columns of both. Its backward pass moves five tensors where the forward one moves three. */
 export function swiglu(tape: Tape, gate: Value, up: Value): Value {
   const { program } = tape;
   const y = tape.activation('SiLU product', gate.shape, 'none');
