@@ -264,5 +264,7 @@ describe('arena and tensors', () => {
     expect(() => tensor.reshape([5, 5])).toThrow('"shape" expected 24 elements');
     expect(() => tensor.transpose().toFloat32()).toThrow('"toFloat32" expected a contiguous tensor');
     expect(() => arena.tensor('f32', [2, -1])).toThrow('"shape[1]" expected integer');
+    expect(() => arena.tensor('f32', 2 as never)).toThrow('"shape" expected an array of sizes, got 2');
+    expect(() => arena.tensor('float' as never, [2])).toThrow('"dtype" expected one of f32, bf16, ');
   });
 });

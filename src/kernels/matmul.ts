@@ -54,7 +54,7 @@ const ACTIVATIONS = { silu: 'silu_f32', gelu: 'gelu_f32', 'gelu-tanh': 'geluTanh
 
 /**
  * `a`: [m, k], `b`: [k, n] or packed weights, any strides, any operand formats. `out`: [m, n], f32 (rows may have a
- * stride) or contiguous. With a batch, `a`: [batch, m, k], `b`: [batch, k, n], `out`: [batch, m, n].
+ * stride) or contiguous; in f32 it may not lie over an operand. With a batch, `a`: [batch, m, k], `b`: [batch, k, n], `out`: [batch, m, n].
  * @throws TypeError or RangeError that names the operand.
  */
 export function matmul(a: Tensor, b: Tensor | PackedWeights, out: Tensor, options: MatmulOptions = {}): void {
@@ -113,6 +113,11 @@ function checkOperands(a: Tensor, b: Tensor | PackedWeights, out: Tensor, option
   if (out.arena !== a.arena) throw new TypeError('"out" expected the arena of "a", got another one');
   expectOperandDType('a', a);
   if (!(b instanceof PackedWeights)) expectOperandDType('b', b);
+  // A result in FP32 is written as it is summed; others are rounded from a copy, and may lie over an operand.
+  const isOver = (operand: Tensor | PackedWeights): boolean =>
+    !(operand instanceof PackedWeights) && operand.offset === out.offset;
+  if (out.dtype === 'f32' && m * n * k > 0 && (isOver(a) || isOver(b)))
+    throw new TypeError('"out" expected memory of its own, got that of an operand');
   if (out.strides[1] !== 1 && n > 1) throw new TypeError('"out" expected adjacent columns, got a transposed view');
   const { alpha = 1, accumulate = false, beta = accumulate ? 1 : 0, bias, activation, rounding = 'nearest' } = options;
   if (activation !== undefined) expectOneOf('activation', activation, Object.keys(ACTIVATIONS) as Activation[]);

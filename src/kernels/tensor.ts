@@ -3,7 +3,7 @@
  * A tensor: a number format, a shape and strides over an arena. Owners (made by `arena.tensor`) give their memory back
  * with `dispose()`; views (`rows`, `columns`, `slice`, `transpose`, `reshape`) share it and own nothing.
  */
-import { expectInteger } from '../base/errors.ts';
+import { expectInteger, expectOneOf, show } from '../base/errors.ts';
 import type { Arena } from './arena.ts';
 import { expectRounded, narrow, widen } from './convert.ts';
 import { DTYPES, type DType } from './dtype.ts';
@@ -36,7 +36,10 @@ export class Tensor {
     this.#owner = owner ?? this;
   }
 
+  /** @throws TypeError or RangeError if `dtype` is no format or `shape` no list of sizes */
   static allocate(arena: Arena, dtype: DType, shape: readonly number[]): Tensor {
+    if (!Object.hasOwn(DTYPES, dtype)) expectOneOf('dtype', dtype, Object.keys(DTYPES) as DType[]);
+    if (!Array.isArray(shape)) throw new TypeError(`"shape" expected an array of sizes, got ${show(shape)}`);
     shape.forEach((size, i) => {
       expectInteger(`shape[${i}]`, size, 0, 2 ** 31 - 1);
     });

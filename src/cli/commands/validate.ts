@@ -23,7 +23,7 @@ interface ValidateFlags {
 }
 
 function number(text: string): number {
-  if (!/^\d{1,9}(\.\d+)?$/.test(text)) throw new InvalidArgumentError('Expected a number >= 0.');
+  if (!/^\d{1,9}(\.\d+)?$/.test(text)) throw new InvalidArgumentError('Expected a number >= 0, written out.');
   return Number(text);
 }
 
