@@ -39,13 +39,16 @@ const shapes: fc.Arbitrary<PipelineShape> = fc
     half: fc.integer({ min: 1, max: 4 }),
     odd: fc.nat(1),
     chunks: fc.integer({ min: 2, max: 4 }),
-    rounds: fc.integer({ min: 1, max: 6 }),
+    rounds: fc.integer({ min: 0, max: 6 }),
     rest: fc.nat(7),
   })
   .map(({ schedule, half, odd, chunks, rounds, rest }) => {
     const devices = schedule === 'dualpipe' ? 2 * half : 2 * half - odd;
     const isCut = schedule === 'interleaved' && devices > 1;
-    const count = schedule === 'dualpipe' ? 2 * devices * rounds : devices * rounds + (isCut ? 0 : rest % devices);
+    const least = schedule === 'dualpipe' ? 2 * devices : isCut ? devices : 1;
+    // Interleaved: whole rounds; dualpipe: an even number from two on.
+    const extra = isCut ? 0 : schedule === 'dualpipe' ? 2 * (rest % devices) : rest % devices;
+    const count = Math.max(least, devices * rounds + extra);
     return { schedule, devices, chunks: isCut ? chunks : 1, microBatches: count };
   });
 
@@ -54,11 +57,6 @@ const stage = fc.record({
   input: fc.integer({ min: 1, max: 100 }),
   weight: fc.integer({ min: 1, max: 100 }),
 });
-
-/** Zero-bubble schedules are drawn for weight gradients that fill what the others leave. */
-function suits({ schedule }: PipelineShape, { forward, input, weight }: Stage): boolean {
-  return (schedule !== 'zb-h1' && schedule !== 'dualpipe') || (weight <= input && weight <= forward);
-}
 
 describe('the bubble', () => {
   const [forward, input, weight] = [10, 10, 8];
@@ -98,20 +96,56 @@ describe('the bubble', () => {
   });
 });
 
-test('on equal stages the closed form is the time of the events, for any schedule, size and hop', () => {
+/** Passes and pairs as the step model makes them: weight gradients and hops are the shortest, a pair is no shorter than its passes. */
+const proportions = fc.record({
+  forward: fc.integer({ min: 10, max: 100 }),
+  input: fc.integer({ min: 10, max: 200 }),
+  weightPart: fc.integer({ min: 0, max: 10 }),
+  hopPart: fc.integer({ min: 0, max: 4 }),
+  overlap: fc.constantFrom(1, 0.9, 0.75),
+});
+
+/** `factors`: of each stage's work. */
+function workIn(
+  { forward, input, weightPart, hopPart, overlap }: typeof proportions extends fc.Arbitrary<infer T> ? T : never,
+  factors: readonly number[],
+): PipelineWork {
+  const shortest = Math.min(forward, input);
+  const weight = (shortest * weightPart) / 10;
+  const pair = Math.max(overlap, Math.max(forward, input + weight) / (forward + input + weight));
+  const stages = factors.map((factor) => ({
+    forward: factor * forward,
+    input: factor * input,
+    weight: factor * weight,
+  }));
+  return workOf(stages, (shortest * hopPart) / 10, pair);
+}
+
+test('on equal stages the closed form is the time of the events, for any schedule, size, hop and proportion', () => {
   fc.assert(
-    fc.property(shapes, stage, fc.constantFrom(0, 0.1, 0.3), (shape, each, part) => {
-      // Sends are queues of their own: they would be the bottleneck if they were longer than passes.
-      const hop = part * Math.min(each.forward, each.input);
-      fc.pre(suits(shape, each) && (shape.schedule !== 'dualpipe' || hop === 0));
-      const work = workOf(Array<Stage>(shape.devices * shape.chunks).fill(each), hop);
+    fc.property(shapes, proportions, (shape, each) => {
+      const work = workIn(each, Array<number>(shape.devices * shape.chunks).fill(1));
       const { time } = runPipeline(pipelineOrder(shape), work);
-      // The papers' formulas leave out that hops of chunks and of zero-bubble hide, and that forward passes of dualpipe can be longer than the others.
-      const isExact =
-        shape.schedule === 'dualpipe'
-          ? each.forward === each.input
-          : hop === 0 || (shape.chunks === 1 && shape.schedule !== 'zb-h1');
-      expect(Math.abs(closed(shape, work) / time - 1)).toBeLessThan(isExact ? 1e-9 : 0.12);
+      expect(closed(shape, work) / time).toBeCloseTo(1, 9);
+    }),
+    { numRuns: 500 },
+  );
+});
+
+test('on stages that differ by up to 1.3 times it is at most 7 % below and 13 % above the events', () => {
+  const factor = fc.integer({ min: 100, max: 130 });
+  fc.assert(
+    fc.property(shapes, proportions, fc.array(factor, { minLength: 32, maxLength: 32 }), (shape, each, factors) => {
+      const work = workIn(
+        each,
+        factors.slice(0, shape.devices * shape.chunks).map((percent) => percent / 100),
+      );
+      const { time } = runPipeline(pipelineOrder(shape), work);
+      const ratio = closed(shape, work) / time;
+      // Above: the slowest stage's work and the others' bubble are added up, of which a part is at the same time. Below: a slow
+      // stage in the middle of chunks holds up both ways.
+      expect(ratio).toBeGreaterThan(0.93);
+      expect(ratio).toBeLessThan(1.13);
     }),
     { numRuns: 300 },
   );
