@@ -279,8 +279,10 @@ describe('softmax', () => {
             values.map((value) => value + shift),
             (x, out) => softmax(x.reshape([1, n]), out.reshape([1, n])),
           );
+          // Of each of the two: a weight's 2.5 ulp, as much of the sum's, half for each addition of a lane and of lanes, and 1.
+          const tolerance = 2 * (2.5 + 2.5 + (Math.ceil(n / 16) + 5) / 2 + 1);
           if (owner.build === 'simd') expect(moved).toEqual(y);
-          else expect(worst(y, moved, (value) => value)[0]).toBeLessThan(8);
+          else expect(worst(y, moved, (value) => value)[0]).toBeLessThanOrEqual(tolerance);
           expect(Math.abs(y.reduce((total, value) => total + value, 0) - 1)).toBeLessThan(1e-5);
         }),
         { numRuns: 40 },
