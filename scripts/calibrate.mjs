@@ -1,8 +1,10 @@
 /**
  * Fits the constants of data/fitted.json to the measurements of data/validation and writes them back:
- *   npm run calibrate [-- --layer kernel|collective|llm] [--keep] [--dry-run]
+ *   npm run calibrate [-- --layer kernel|collective|llm] [--keep] [--dry-run] [--hold-out family|model|source]
  * Without --layer all layers, in the order in which one builds on the other; --keep leaves the values and computes their errors
- * only, after a model has changed. Reports on stderr. Fitting takes minutes.
+ * only, after a model has changed. --hold-out fits without each chip family, each model (training and inference), or each publisher
+ * in turn from the present values on, prints how well that predicts what was left out, and writes nothing. Reports on stderr. Fitting
+ * takes minutes.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
@@ -25,15 +27,41 @@ const {
   layer,
   keep,
   'dry-run': isDry,
+  'hold-out': by,
 } = parseArgs({
   options: {
     layer: { type: 'string' },
     keep: { type: 'boolean', default: false },
     'dry-run': { type: 'boolean', default: false },
+    'hold-out': { type: 'string' },
   },
 }).values;
 if (layer !== undefined && !LAYERS.includes(layer)) {
   throw new RangeError(`"layer" expected one of ${LAYERS.join(', ')}, got ${layer}`);
+}
+
+const PARTS = {
+  family: ({ kind, family }) => `${kind} ${family}`,
+  model: ({ kind, family, case: ran }) => (ran.model === undefined ? `${kind} ${family}` : `${kind} ${ran.model.name}`),
+  source: ({ kind, source }) => `${kind} ${source.split(/[ (]/, 1)[0]}`,
+};
+if (by !== undefined && PARTS[by] === undefined) {
+  throw new RangeError(`"hold-out" expected one of ${Object.keys(PARTS).join(', ')}, got ${by}`);
+}
+
+/** What each part is off by with constants that know nothing of it, and how far these move without it. */
+function printHeldOut({ heldOut }, name) {
+  for (const { part, rows, fittedPct, heldOutPct, constants: values } of heldOut) {
+    const untold = Object.keys(values).filter((each) => values[each] === null);
+    console.error(
+      `  ${part}: ${rows} rows, fitted ${percent(fittedPct)}, held out ${percent(heldOutPct)}${untold.length > 0 ? `; no other rows tell ${untold.join(', ')}` : ''}`,
+    );
+  }
+  for (const constant of constants.filter(({ layer: of }) => of === name)) {
+    const values = heldOut.map((part) => part.constants[constant.name]).filter((value) => value !== null);
+    const range = values.length === 0 ? 'told by one part only' : `${Math.min(...values)} to ${Math.max(...values)}`;
+    console.error(`  ${constant.name}: ${constant.value} ${constant.unit}, without a part ${range}`);
+  }
 }
 
 let { constants } = JSON.parse(readFileSync(file, 'utf8'));
@@ -41,6 +69,10 @@ for (const name of LAYERS.filter((each) => layer === undefined || each === layer
   if (!constants.some((constant) => constant.layer === name)) continue;
   const start = performance.now();
   const before = constants;
+  if (by !== undefined) {
+    printHeldOut(calibrate(measurements(), constants, name, { fit: false, partOf: PARTS[by] }), name);
+    continue;
+  }
   const result = calibrate(measurements(), constants, name, { fit: !keep });
   constants = result.constants;
   const seconds = ((performance.now() - start) / 1e3).toFixed(1);
@@ -59,4 +91,4 @@ for (const name of LAYERS.filter((each) => layer === undefined || each === layer
     );
   });
 }
-if (!isDry) writeFileSync(file, format(constants));
+if (!isDry && by === undefined) writeFileSync(file, format(constants));

@@ -426,6 +426,24 @@ describe('operators', () => {
     });
   });
 
+  test('where softmax is not fused, scaling, mask and dropout pass the scores through memory too', () => {
+    const model = spec('bert-large');
+    const names = (phase: 'forward' | 'backward-input', dropout: boolean, fusedSoftmax: boolean) => {
+      const step = stepOf({ sequences: 2, seqQ: 512, flash: false, software: 'compiler', dropout, fusedSoftmax });
+      return operators(layerGraph(model, model.kinds[0]!, phase, parallelism({ tp: 1 }), step))
+        .filter(({ case: { dims } }) => dims.rows === 2 * 16 * 512 && dims.cols === 512)
+        .map(({ name, repeat }) => `${repeat} x ${name}`);
+    };
+    expect(names('forward', true, true)).toEqual(['1 x softmax']);
+    expect(names('forward', true, false)).toEqual(['2 x scaling and mask', '1 x softmax', '1 x dropout']);
+    expect(names('forward', false, false)).toEqual(['2 x scaling and mask', '1 x softmax']);
+    expect(names('backward-input', true, false)).toEqual([
+      '1 x dropout',
+      '1.5 x softmax, gradient',
+      '1 x scaling and mask',
+    ]);
+  });
+
   test('narrow weights and caches are named on the operators that read them', () => {
     const model = spec('gpt-oss-20b');
     const formats = formatsOf('bf16', { expertWeights: 'mxfp4', kv: 'fp8' });

@@ -16,6 +16,7 @@ import {
   type TrainingJobOptions,
   trainingSetup,
 } from '../src/workloads/training/options.ts';
+import { operatorTime, rankClock } from '../src/workloads/training/part-clock.ts';
 import { emptyCost } from '../src/workloads/training/setup.ts';
 import { StepModel } from '../src/workloads/training/step-model.ts';
 import { trainStep } from '../src/workloads/training/train.ts';
@@ -40,6 +41,21 @@ const exchange = (dimension: CollectiveItem['dimension'], after: readonly number
   after,
 });
 const clock: ItemClock = { operator: ({ name }) => Number(name), collective: () => 5 };
+
+test('FP32 products of compiled programs move twice the bytes of BF16 ones or more, and multiply as fast', () => {
+  const cluster = createCluster(findSystem('trn1.32xlarge'), {});
+  const setup = (software: 'compiler' | 'library') =>
+    trainingSetup({ model: modelSpec('bert-large'), cluster, seq: 128, globalBatch: 512, software });
+  const time = (software: 'compiler' | 'library', dtype: 'bf16' | 'f32', rows: number): number => {
+    const job = setup(software);
+    return operatorTime(job, rankClock(job), { op: 'matmul', dims: { m: rows, k: 8192, n: 8192 }, dtype });
+  };
+  // Bound by TensorE, whose FP32 takes four passes: hand-written kernels pay for them, the compiler casts.
+  expect(time('library', 'f32', 8192) / time('library', 'bf16', 8192)).toBeCloseTo(4, 0);
+  expect(time('compiler', 'f32', 8192) / time('compiler', 'bf16', 8192)).toBeLessThan(2);
+  // Bound by memory: 8 bytes an operand for the cast and the product, instead of 2.
+  expect(time('compiler', 'f32', 1) / time('compiler', 'bf16', 1)).toBeGreaterThan(2);
+});
 
 describe('a graph', () => {
   test('computes and sends in two queues; what nothing forbids overlaps, and only the rest is exposed', () => {

@@ -72,22 +72,44 @@ describe('calibration', () => {
 
   test('is not bent by rows that the model can not explain', () => {
     const wrong = [3, 9, 15].map((i) => row(100 + i, `wrong${i}`, 2 ** i, 1));
-    const [start, rate] = calibrate([...rows, ...wrong], model, 'kernel', { prepare: linear, folds: 0 }).constants;
+    const [start, rate] = calibrate([...rows, ...wrong], model, 'kernel', { prepare: linear, partOf: null }).constants;
     expect(start!.value / 3e-6).toBeCloseTo(1, 1);
     expect(rate!.value / 4e9).toBeCloseTo(1, 1);
   });
 
   test('gives the same constants for the same rows, and none better when run again', () => {
-    const first = calibrate(rows, model, 'kernel', { prepare: linear, folds: 0 });
-    expect(calibrate(rows, model, 'kernel', { prepare: linear, folds: 0 })).toEqual(first);
-    const again = calibrate(rows, first.constants, 'kernel', { prepare: linear, folds: 0 });
+    const first = calibrate(rows, model, 'kernel', { prepare: linear, partOf: null });
+    expect(calibrate(rows, model, 'kernel', { prepare: linear, partOf: null })).toEqual(first);
+    const again = calibrate(rows, first.constants, 'kernel', { prepare: linear, partOf: null });
     expect(again.afterPct).toBeLessThanOrEqual(first.afterPct + 0.1);
+  });
+
+  test('says how far off each part is with constants that know nothing of it', () => {
+    // Two machines of different rates and one constant for both: each is predicted from the other.
+    const two = rows.map((each, i) =>
+      i % 2 === 0 ? each : { ...each, family: 'trn2', observed: { ...each.observed, value: 2 * each.observed.value } },
+    );
+    const both = model.map((each) => ({ ...each, rows: ['kernel/*'] }));
+    const partOf = ({ family }: Measurement) => family;
+    const fitted = calibrate(two, both, 'kernel', { prepare: linear, partOf }).constants;
+    const { heldOut } = calibrate(two, fitted, 'kernel', { prepare: linear, partOf, fit: false });
+    expect(heldOut.map(({ part, rows: count }) => [part, count])).toEqual([
+      ['trn1', 12],
+      ['trn2', 12],
+    ]);
+    expect(heldOut[0]!.heldOutPct).toBeCloseTo(100, 0);
+    expect(heldOut[1]!.heldOutPct).toBeCloseTo(50, 0);
+    expect(heldOut[0]!.constants.rate! / 2e9).toBeCloseTo(1, 1);
+    // Without trn1 no row is left that these constants name.
+    const alone = calibrate(rows, model, 'kernel', { prepare: linear, partOf, fit: false });
+    expect(alone.heldOut[0]!.constants).toEqual({ start: null, rate: null });
+    expect(alone.heldOut[0]!.heldOutPct).toBe(alone.initialPct);
   });
 
   test('stays within the bounds and leaves the other layers alone', () => {
     const bounded = [constant('start', 1e-8, 1e-6, 1e-7), constant('rate', 1e8, 1e12, 1e10)];
     const other: FittedConstant = { ...constant('other', 0, 1, 0.5), layer: 'llm' };
-    const { constants } = calibrate(rows, [...bounded, other], 'kernel', { prepare: linear, folds: 0 });
+    const { constants } = calibrate(rows, [...bounded, other], 'kernel', { prepare: linear, partOf: null });
     expect(constants[0]!.value).toBeLessThanOrEqual(1e-6);
     expect(constants[2]).toBe(other);
   });
@@ -100,10 +122,10 @@ describe('calibration', () => {
       const work = workOf(measurement);
       return { value: work < 2 ** 12 ? constants.start! : work / constants.rate! };
     };
-    const result = calibrate(rows, model, 'kernel', { prepare, folds: 0 });
+    const result = calibrate(rows, model, 'kernel', { prepare, partOf: null });
     expect(result.predictions).toBe(calls);
     const trials = calibrate(rows, model, 'kernel', {
-      folds: 0,
+      partOf: null,
       // The same answers, but every row reads both.
       prepare: (measurement) => (constants) => {
         const both = { ...constants };
@@ -117,7 +139,7 @@ describe('calibration', () => {
   test('does not improve by losing rows', () => {
     const failing = (measurement: Measurement) => (constants: Constants) =>
       constants.start! < 1e-5 ? { unsupported: 'too small' } : linear(measurement)(constants);
-    const { constants } = calibrate(rows, model, 'kernel', { prepare: failing, folds: 0 });
+    const { constants } = calibrate(rows, model, 'kernel', { prepare: failing, partOf: null });
     expect(constants[0]!.value).toBeGreaterThanOrEqual(1e-5);
   });
 

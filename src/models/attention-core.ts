@@ -146,19 +146,29 @@ function materialised({ step, phase }: Context, shape: CoreShape, block: Block, 
     repeat,
     share: isBackward ? 1 / 4 : 1 / 2,
   });
+  const scores = { rows: batch * seqQ, cols: seqKv };
   const softmax: CoreOperator = {
     name: isBackward ? 'softmax, gradient' : 'softmax',
-    case: { op: 'softmax', dims: { rows: batch * seqQ, cols: seqKv }, dtype },
+    case: { op: 'softmax', dims: scores, dtype },
     repeat: repeat * (isBackward ? 1.5 : 1),
     share: 0,
   };
+  const apart = (name: string, op: 'gelu' | 'add', times: number): CoreOperator[] => [
+    { name, case: { op, dims: scores, dtype }, repeat: repeat * times, share: 0 },
+  ];
+  // Scaling and mask read and write scores once each, and the gradient is scaled. Dropout has its mask as a third stream.
+  const scaled = step.fusedSoftmax ? [] : apart('scaling and mask', 'gelu', isBackward ? 1 : 2);
+  const dropped = step.fusedSoftmax || !step.dropout ? [] : apart('dropout', 'add', 1);
   if (!isBackward) {
-    return [product('scores', seqQ, headDim, seqKv), softmax, product('attention values', seqQ, seqKv, headDim)];
+    const weights = [product('scores', seqQ, headDim, seqKv), ...scaled, softmax, ...dropped];
+    return [...weights, product('attention values', seqQ, seqKv, headDim)];
   }
   return [
     product('gradient of probabilities', seqQ, headDim, seqKv),
     product('gradient of values', seqKv, seqQ, headDim),
+    ...dropped,
     softmax,
+    ...scaled,
     product('gradient of queries', seqQ, seqKv, headDim),
     product('gradient of keys', seqKv, seqQ, headDim),
   ];

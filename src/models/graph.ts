@@ -103,6 +103,9 @@ export interface Step {
   readonly software: Software;
   /** False: scores and probabilities of attention pass through HBM (Megatron-LM before flash attention). */
   readonly flash: boolean;
+  readonly dropout: boolean;
+  /** False, without flash: scaling, mask and dropout of scores are operators of their own, not parts of the softmax. */
+  readonly fusedSoftmax: boolean;
   /** `selective`: the attention core again in the backward pass; `full`: the whole layer. */
   readonly recompute: 'none' | 'selective' | 'full';
   /** Decode with latent attention: queries are moved into the latent space instead of keys out of it. */

@@ -9,10 +9,10 @@
  * step), until a sweep gains nothing. No randomness: the same rows give the same constants.
  *
  * A prediction is computed again only when a constant changes that it has read, which the constants' proxy notes.
- * Over-fitting shows in `heldOutPct`: the groups are dealt into folds, and each row is predicted with constants that
- * were fitted without its fold.
+ * Over-fitting shows in `heldOut`: the rows are dealt into parts, and each is predicted with constants that were fitted
+ * without its part. A constant that no other part tells has its initial value there.
  */
-import { exp, log } from '../base/math.ts';
+import { exp, log, pow } from '../base/math.ts';
 import type { Constants, FittedConstant, FittedLayer } from '../hardware/fitted.ts';
 import type { Measurement } from './measurement.ts';
 import { type Prediction, prepare } from './predict.ts';
@@ -21,10 +21,24 @@ import { groupWeights, median } from './statistics.ts';
 export interface CalibrateOptions {
   /** false leaves the values as they are, and computes their errors only. true if left out. */
   readonly fit?: boolean;
-  /** Groups are dealt into this many folds for `heldOutPct`; 0 leaves it out. 5 if left out. */
-  readonly folds?: number;
+  /**
+   * The part that a row is held out with; null holds nothing out. If left out: one of five folds of the groups after a fit, and
+   * nothing without one.
+   */
+  readonly partOf?: ((row: Measurement) => string) | null;
   /** How a row is predicted; by the package's models if left out. */
   readonly prepare?: (row: Measurement) => (constants: Constants) => Prediction;
+}
+
+/** Rows predicted with constants that were fitted to all others. */
+export interface HeldOutPart {
+  readonly part: string;
+  readonly rows: number;
+  /** Median absolute error in percent with constants fitted to all rows, and to those of the other parts. */
+  readonly fittedPct: number;
+  readonly heldOutPct: number;
+  /** The layer's constants fitted to the other parts; null where these have no rows of the constant. */
+  readonly constants: Readonly<Record<string, number | null>>;
 }
 
 export interface Calibration {
@@ -36,11 +50,14 @@ export interface Calibration {
   readonly initialPct: number;
   readonly beforePct: number;
   readonly afterPct: number;
-  /** Of predictions with constants fitted without the row's fold. Null without folds, or without a fit. */
+  /** Of predictions with constants fitted without the row's part. Null without parts. */
   readonly heldOutPct: number | null;
+  /** The same part by part. */
+  readonly heldOut: readonly HeldOutPart[];
   readonly predictions: number;
 }
 
+const FOLDS = 5;
 const HUBER = 0.05;
 const MAX_SWEEPS = 12;
 const SCAN_POINTS = 16;
@@ -54,6 +71,10 @@ export function isSelected(selector: string, row: Measurement): boolean {
   const operator = row.kind === 'kernel' || row.kind === 'collective' ? row.case.op : row.observed.metric;
   const names = [row.kind, row.family, operator];
   return selector.split('/').every((part, i) => part === '*' || part === names[i]);
+}
+
+function isNamed(row: Measurement, constants: readonly FittedConstant[]): boolean {
+  return constants.some(({ rows }) => rows.some((selector) => isSelected(selector, row)));
 }
 
 /** One row, and its prediction at the point last accepted. */
@@ -172,8 +193,11 @@ function rho(residual: number): number {
   return Math.sqrt(residual * residual + HUBER * HUBER) - HUBER;
 }
 
-/** Fits `axes` to `samples` from the evaluator's point on, and leaves the evaluator at the best point. */
-function fit(evaluator: Evaluator, axes: readonly Axis[], samples: readonly Sample[]): void {
+/**
+ * Fits `axes` to `samples` from the evaluator's point on, and leaves the evaluator at the best point. The first two sweeps look as
+ * far as `reach` of the range around it.
+ */
+function fit(evaluator: Evaluator, axes: readonly Axis[], samples: readonly Sample[], reach = 1): void {
   const weights = groupWeights(samples.map(({ row }) => row.group)).map((weight) => Math.sqrt(weight));
   const total = weights.reduce((sum, weight) => sum + weight, 0);
   const loss = (point: Constants): number =>
@@ -194,15 +218,13 @@ function fit(evaluator: Evaluator, axes: readonly Axis[], samples: readonly Samp
     least = best.value;
     evaluator.accept(moved(places));
   };
-  let reach = 1;
   for (let sweep = 0; sweep < MAX_SWEEPS; sweep++) {
     const before = { least, places };
-    // The first two sweeps look everywhere, the later ones nearer and nearer.
-    if (sweep > 1) reach /= 2;
+    const near = sweep > 1 ? reach * pow(0.5, sweep - 1) : reach;
     axes.forEach((_, axis) => {
       const place = places[axis]!;
       const unit = axes.map((_, i) => (i === axis ? 1 : 0));
-      search(unit, Math.max(-place, -reach), Math.min(1 - place, reach));
+      search(unit, Math.max(-place, -near), Math.min(1 - place, near));
     });
     if (axes.length > 1)
       search(
@@ -227,14 +249,12 @@ export function calibrate(
   measurements: readonly Measurement[],
   constants: readonly FittedConstant[],
   layer: FittedLayer,
-  { fit: isFitted = true, folds = 5, prepare: prepareRow = prepare }: CalibrateOptions = {},
+  { fit: isFitted = true, partOf, prepare: prepareRow = prepare }: CalibrateOptions = {},
 ): Calibration {
   const ours = constants.filter((constant) => constant.layer === layer);
-  const names = (row: Measurement, list: readonly FittedConstant[]) =>
-    list.some(({ rows }) => rows.some((selector) => isSelected(selector, row)));
   const given = Object.fromEntries(constants.map(({ name, value }) => [name, value]));
   const evaluator = new Evaluator(
-    measurements.filter((row) => names(row, ours)),
+    measurements.filter((row) => isNamed(row, ours)),
     given,
     prepareRow,
   );
@@ -258,7 +278,7 @@ export function calibrate(
   evaluator.accept(rounded);
   const fitted = constants.map((constant): FittedConstant => {
     if (constant.layer !== layer) return constant;
-    const some = samples.filter(({ row }) => names(row, [constant]));
+    const some = samples.filter(({ row }) => isNamed(row, [constant]));
     return {
       ...constant,
       value: rounded[constant.name]!,
@@ -267,29 +287,58 @@ export function calibrate(
     };
   });
   const afterPct = errorPct(rounded)!;
-  const heldOutPct = folds === 0 || !isFitted ? null : median(heldOut(evaluator, axes, folds).map(absErrorPct));
+  // After a fit, folds are held out unless told otherwise; without one only what is asked for.
+  const parts = partOf === undefined ? (isFitted ? foldOf(measurements) : null) : partOf;
+  const held = parts === null ? [] : heldOut(evaluator, ours, initial, parts);
   return {
     constants: fitted,
     rows: samples.length,
     initialPct,
     beforePct,
     afterPct,
-    heldOutPct,
+    heldOutPct: held.length === 0 ? null : median(held.flatMap(({ errors }) => errors)),
+    heldOut: held.map(({ errors: _, ...part }) => part),
     predictions: evaluator.predictions,
   };
 }
 
-/** ln(predicted / observed) of every sample with constants fitted without the fold of its group. */
-function heldOut(evaluator: Evaluator, axes: readonly Axis[], folds: number): number[] {
+/** Five folds, to which groups are dealt in the order of their names. */
+function foldOf(measurements: readonly Measurement[]): (row: Measurement) => string {
+  const groups = [...new Set(measurements.map(({ group }) => group))].sort();
+  const folds = new Map(groups.map((group, i) => [group, `fold ${i % FOLDS}`]));
+  return ({ group }) => folds.get(group)!;
+}
+
+/** Every part with constants fitted to the others, near those fitted to all. */
+function heldOut(
+  evaluator: Evaluator,
+  ours: readonly FittedConstant[],
+  initial: Constants,
+  partOf: (row: Measurement) => string,
+): (HeldOutPart & { readonly errors: readonly number[] })[] {
   const { samples, point } = evaluator;
-  const groups = [...new Set(samples.map(({ row }) => row.group))].sort();
-  const foldOf = new Map(groups.map((group, i) => [group, i % folds]));
-  return Array.from({ length: folds }, (_, fold) => {
-    const isOut = ({ row }: Sample) => foldOf.get(row.group) === fold;
-    const out = samples.filter(isOut);
-    const rest = samples.filter((sample) => !isOut(sample));
+  const parts = [...new Set(samples.map(({ row }) => partOf(row)))].sort();
+  return parts.map((part) => {
+    const out = samples.filter(({ row }) => partOf(row) === part);
+    const rest = samples.filter(({ row }) => partOf(row) !== part);
     evaluator.accept(point);
-    if (rest.length > 0) fit(evaluator, axes, rest);
-    return evaluator.residuals(evaluator.point, out);
-  }).flat();
+    const fittedPct = median(out.map(({ residual }) => absErrorPct(residual)));
+    const told = ours.filter((constant) => rest.some(({ row }) => isNamed(row, [constant])));
+    const untold = ours.filter((constant) => !told.includes(constant)).map(({ name }) => [name, initial[name]!]);
+    evaluator.accept({ ...point, ...Object.fromEntries(untold) });
+    if (told.length > 0) fit(evaluator, told.map(axisOf), rest, 1 / 4);
+    const errors = evaluator.residuals(evaluator.point, out).map(absErrorPct);
+    const constants = ours.map((constant) => [
+      constant.name,
+      told.includes(constant) ? evaluator.point[constant.name]! : null,
+    ]);
+    return {
+      part,
+      rows: out.length,
+      fittedPct,
+      heldOutPct: median(errors),
+      constants: Object.fromEntries(constants),
+      errors,
+    };
+  });
 }

@@ -7,7 +7,11 @@
  * 2023 and PyTorch FSDP of 2023 run a kernel for each operator; Transformer Engine (NeMo) has fused ones.
  *
  * On Neuron, neuronx-nemo-megatron has flash attention from 2.19 on (its release notes, 0.6.0), and scripts older than NeuronX
- * Distributed have none.
+ * Distributed have none. neuronx-nemo-megatron has a softmax that takes in scaling and mask (NEURON_FUSE_SOFTMAX in its scripts); the
+ * port of Megatron-LM is run with --no-masked-softmax-fusion, and Hugging Face's BERT in torch-neuronx computes each by itself, and
+ * dropout, which its configuration has.
+ * see: aws-neuron/neuronx-nemo-megatron, test_llama.sh; aws-neuron/aws-neuron-reference-for-megatron-lm,
+ * pretrain_gpt3_6.7B_32layers_bf16.sh; aws-neuron/aws-neuron-samples, dp_bert_large_hf_pretrain_hdf5.py
  */
 import { expectInteger } from '../base/errors.ts';
 import { collectiveClock } from '../collectives/collective-clock.ts';
@@ -86,6 +90,10 @@ function neuronRelease(software: string): number {
   return Number(/Neuron 2\.(\d+)/.exec(software)?.[1] ?? Infinity);
 }
 
+function hasNeuronFlash(software: string): boolean {
+  return /Distributed/.test(software) || (/nemo-megatron/.test(software) && neuronRelease(software) >= 19);
+}
+
 function memoryOf({ cluster }: Pick<TrainingSetup, 'cluster'>): number {
   return (cluster.system.chip.memory.capacity ?? Infinity) / cluster.ranksPerChip;
 }
@@ -103,7 +111,9 @@ function setupOf(measured: MeasuredSystem, ran: TrainingCase): Omit<TrainingSetu
   const isOld = /Megatron-LM \(20(19|20|21|22)\)/.test(ran.software);
   const isModern = !isNeuron && /NeMo/.test(ran.software);
   const isEager = isOld || /FSDP/.test(ran.software);
-  const hasFlash = !isOld && !(isNeuron && !/Distributed/.test(ran.software) && neuronRelease(ran.software) < 19);
+  const hasFlash = !isOld && (!isNeuron || hasNeuronFlash(ran.software));
+  const isEncoder = ran.software.startsWith('torch-neuronx');
+  const isUnfused = isEncoder || ran.software.startsWith('Megatron-LM port');
   const model = modelFromFields(ran.model);
   return {
     model,
@@ -116,7 +126,8 @@ function setupOf(measured: MeasuredSystem, ran: TrainingCase): Omit<TrainingSetu
     software: isNeuron || isEager ? 'compiler' : 'library',
     overlap: { gradients: !isOld && !isNeuron, tensor: isModern, passes: isModern && ran.interleave > 1 && ran.ep > 1 },
     flash: hasFlash,
-    dropout: isOld,
+    fusedSoftmax: !isUnfused,
+    dropout: isOld || isEncoder,
     expertSkew: 1,
   };
 }

@@ -37,6 +37,7 @@ export interface TrainingFlags extends RankFlags {
   readonly overlapTensor?: boolean;
   readonly overlapPasses?: boolean;
   readonly flash: boolean;
+  readonly fusedSoftmax: boolean;
   readonly dropout?: boolean;
   readonly expertSkew: number;
   readonly json?: boolean;
@@ -74,6 +75,7 @@ export function trainingJob(flags: TrainingFlags, ranks?: number): TrainingJobOp
       passes: flags.overlapPasses ?? false,
     },
     flash: flags.flash,
+    fusedSoftmax: flags.fusedSoftmax,
     dropout: flags.dropout ?? false,
     expertSkew: flags.expertSkew,
   };
@@ -146,6 +148,7 @@ export function trainingOptions(): Option[] {
     new Option('--overlap-tensor', 'exchanges of tensor parallelism run piece by piece with the products beside them'),
     new Option('--overlap-passes', "one micro-batch's forward pass runs beside another's backward pass"),
     new Option('--no-flash', 'scores of attention pass through device memory'),
+    new Option('--no-fused-softmax', 'without flash: scaling, mask and dropout of scores pass device memory too'),
     new Option('--dropout', 'masks of dropout are kept'),
     new Option('--expert-skew <x>', 'load of the busiest expert rank over the mean').argParser(decimal).default(1),
   ];

@@ -88,6 +88,8 @@ export class StepClock {
       software,
       absorbed,
       expertSkew,
+      dropout: false,
+      fusedSoftmax: true,
       recompute: 'none',
       flash: usesFlash(software, phase, sequences, seqQ, cluster),
       ...expertProgram(software, phase, sequences * seqQ, cluster, model),

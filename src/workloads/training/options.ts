@@ -28,6 +28,8 @@ export interface TrainingJobOptions {
   readonly overlap?: Partial<Overlap>;
   /** True if left out. */
   readonly flash?: boolean;
+  /** True if left out. */
+  readonly fusedSoftmax?: boolean;
   /** False if left out. */
   readonly dropout?: boolean;
   /** Load of the busiest expert rank over the mean; 1 if left out. */
@@ -58,6 +60,7 @@ const JOB_KEYS = [
   'overlap',
   'flash',
   'dropout',
+  'fusedSoftmax',
   'expertSkew',
   'constants',
 ] satisfies (keyof TrainingJobOptions)[];
@@ -104,6 +107,7 @@ export function trainingSetup(options: TrainingJobOptions): TrainingSetup {
     overlap: { gradients: overlap.gradients ?? true, tensor: overlap.tensor ?? false, passes: overlap.passes ?? false },
     flash: options.flash ?? true,
     dropout: options.dropout ?? false,
+    fusedSoftmax: options.fusedSoftmax ?? true,
     expertSkew,
     constants: options.constants ?? fittedConstants(),
   };

@@ -6,17 +6,18 @@
  *   kernels of the chip's own generation. `compiler` is a framework that launches a kernel after another: products are slower
  *   (`gpuEager`), norms, sums and casts are more kernels than the graph has operators (`gpuPointwiseKernels`), and attention is
  *   written for Ampere.
- * - NeuronCores: a compiled program (`program-time.ts`).
+ * - NeuronCores: a compiled program (`program-time.ts`), in which `compiler` casts the operands of FP32 products to BF16.
  * - Experts: each token once to a rank; over several nodes once to a node, and on inside (DeepEP), where that is faster.
  *
- * see: DeepSeek-V3, arXiv:2412.19437, section 3.2.2; FlashAttention-3, arXiv:2407.08608 (kernels for Ampere on Hopper); Luo et
+ * see: Neuron SDK, neuronx-cc-training-mixed-precision (automatic casts); DeepSeek-V3, arXiv:2412.19437, section 3.2.2; FlashAttention-3, arXiv:2407.08608 (kernels for Ampere on Hopper); Luo et
  * al., arXiv:2402.13499 (its instructions reach 62 % of the peak there); data/fitted.json.
  */
 import { pow } from '../../base/math.ts';
 import type { Bytes, Seconds } from '../../base/units.ts';
 import type { CollectiveClock, RankGroup } from '../../collectives/cost.ts';
-import type { OperatorCase, OperatorClock } from '../../core/operator-case.ts';
+import type { OperatorCase, OperatorClock, OperatorCost } from '../../core/operator-case.ts';
 import { operatorClock } from '../../core/operator-clock.ts';
+import { operatorWork } from '../../core/operator-work.ts';
 import type { ChipSpec } from '../../hardware/spec.ts';
 import type { CollectiveItem } from '../../models/graph.ts';
 import type { LayerKind } from '../../models/spec.ts';
@@ -38,11 +39,25 @@ export function operatorTime(
   const cost = clock(operator);
   const { chip } = cluster.system;
   const isEager = software === 'compiler';
-  if (chip.cores !== null) return programTime(cost, isEager ? 1 : 0);
+  if (chip.cores !== null) {
+    return isEager ? programTime(castCost(cost, clock, operator), 1) : programTime(cost, 0);
+  }
   const sustained = constants.gpuSustained! * (isEager ? constants.gpuEager! : 1);
   if (operator.op === 'attention') return cost.time / (sustained * attentionShare(chip, software));
   if (PRODUCTS.includes(operator.op)) return cost.time / sustained;
   return isEager ? cost.time * constants.gpuPointwiseKernels! : cost.time;
+}
+
+/**
+ * FP32 products as the compiler does them by default: TensorE multiplies in BF16. As every operator of this level, the cast reads
+ * its operand from device memory, 4 bytes, and writes 2, at the rate of the product's own loads.
+ */
+function castCost(cost: OperatorCost, clock: OperatorClock, operator: OperatorCase): OperatorCost {
+  if (operator.dtype !== 'f32' || !PRODUCTS.includes(operator.op)) return cost;
+  const inner: OperatorCase = { ...operator, dtype: 'bf16', outDtype: operator.outDtype ?? 'f32' };
+  const { busy, hbmBytes } = clock(inner);
+  const { aBytes, bBytes } = operatorWork(inner);
+  return { ...cost, busy: { ...busy, DMA: (busy.DMA ?? 0) * (1 + (3 * (aBytes + bBytes)) / hbmBytes) } };
 }
 
 /**

@@ -74,8 +74,9 @@ export class PartTables {
 
   /** The step of a plan's micro-batch as operator graphs know it. */
   stepOf({ microBatch, recompute }: StepPlan): Step {
-    const { seq, formats, software, flash, expertSkew } = this.#setup;
-    return stepOf({ sequences: microBatch, seqQ: seq, formats, software, flash, expertSkew, recompute });
+    const { seq, formats, software, flash, fusedSoftmax, dropout, expertSkew } = this.#setup;
+    const kernels = { formats, software, flash, fusedSoftmax, dropout };
+    return stepOf({ sequences: microBatch, seqQ: seq, ...kernels, expertSkew, recompute });
   }
 
   #times(plan: StepPlan, phase: LayerPhase): GraphTime[] {

@@ -32,6 +32,8 @@ export interface TrainingSetup {
   readonly software: Exclude<Software, 'megakernel'>;
   readonly overlap: Overlap;
   readonly flash: boolean;
+  /** See `Step.fusedSoftmax`. */
+  readonly fusedSoftmax: boolean;
   /** Masks of dropout are kept. */
   readonly dropout: boolean;
   readonly expertSkew: number;
