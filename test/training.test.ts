@@ -159,6 +159,16 @@ const SYSTEMS = [
   'gb200-nvl72',
 ];
 
+test('FP32 that the compiler casts is measured against the rate it multiplies at', () => {
+  const cluster = createCluster(findSystem('trn3pds98.48xlarge'), { nodes: 16 });
+  const job = { model: modelSpec('llama-3.1-70b'), cluster, seq: 4096, globalBatch: 1024 };
+  const step = (software: 'compiler' | 'library') =>
+    trainStep({ ...job, formats: formatsOf('f32'), software }, { tp: 8, pp: 4, zero: 1, recompute: 'full' });
+  expect(step('compiler').mfuReason).toContain('(bf16)');
+  expect(step('library').mfuReason).toContain('(f32)');
+  expect(step('compiler').mfu).toBeLessThan(0.4);
+});
+
 test('any model on any machine: a step of finite time, an MFU below 1, parts that add up, or an error that names what is wrong', () => {
   let done = 0;
   fc.assert(

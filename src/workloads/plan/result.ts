@@ -1,6 +1,7 @@
 /** The outcome of a search of training plans, as JSON-safe data: ranked plans, and why the second best lost. */
 import { modelFlops } from '../../models/flops.ts';
 import { economics } from '../economics.ts';
+import { multipliedFormat } from '../training/part-clock.ts';
 import { emptyCost, type StepPlan, type TrainingSetup } from '../training/setup.ts';
 import { StepModel } from '../training/step-model.ts';
 import { breakdownOf, peakRate, type TrainingBreakdown } from '../training/train.ts';
@@ -35,9 +36,9 @@ export interface SearchResult {
 }
 
 function rowOf(setup: TrainingSetup, ranked: RankedPlan, rank: number): PlanRow {
-  const { cluster, seq, globalBatch, model, formats } = setup;
+  const { cluster, seq, globalBatch, model } = setup;
   const tokens = seq * globalBatch;
-  const peak = peakRate(cluster.system.chip, formats.compute);
+  const peak = peakRate(cluster.system.chip, multipliedFormat(setup));
   const { energyJ, costUsd } = economics(cluster.system, cluster.nodes, ranked.step);
   const perMTok = (value: number | null) => (value === null ? null : (value / tokens) * 1e6);
   return {

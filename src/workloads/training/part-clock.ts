@@ -15,7 +15,7 @@
 import { pow } from '../../base/math.ts';
 import type { Bytes, Seconds } from '../../base/units.ts';
 import type { CollectiveClock, RankGroup } from '../../collectives/cost.ts';
-import type { OperatorCase, OperatorClock, OperatorCost } from '../../core/operator-case.ts';
+import type { OperandFormat, OperatorCase, OperatorClock, OperatorCost } from '../../core/operator-case.ts';
 import { operatorClock } from '../../core/operator-clock.ts';
 import { operatorWork } from '../../core/operator-work.ts';
 import type { ChipSpec } from '../../hardware/spec.ts';
@@ -46,6 +46,12 @@ export function operatorTime(
   if (operator.op === 'attention') return cost.time / (sustained * attentionShare(chip, software));
   if (PRODUCTS.includes(operator.op)) return cost.time / sustained;
   return isEager ? cost.time * constants.gpuPointwiseKernels! : cost.time;
+}
+
+/** The format that matrix products multiply in: the compiler casts FP32 operands by default. */
+export function multipliedFormat({ cluster, formats, software }: TrainingSetup): OperandFormat {
+  const isCast = cluster.system.chip.cores !== null && software === 'compiler' && formats.compute === 'f32';
+  return isCast ? 'bf16' : formats.compute;
 }
 
 /**

@@ -8,6 +8,7 @@ import { type Economics, economics } from '../economics.ts';
 import { type PipelineRun, runPipeline } from '../pipeline/engine.ts';
 import { pipelineOrder } from '../pipeline/order.ts';
 import { type PlanOptions, rankCapacity, stepPlan, type TrainingJobOptions, trainingSetup } from './options.ts';
+import { multipliedFormat } from './part-clock.ts';
 import { emptyCost, type StepCost, type StepPlan } from './setup.ts';
 import { StepModel } from './step-model.ts';
 
@@ -114,10 +115,11 @@ function describeStep(model: StepModel, plan: StepPlan): TrainingResult {
   model.evaluate(plan, cost);
   const capacityBytes = rankCapacity(setup.cluster);
   checkMemory(cost.memory, capacityBytes);
-  const { cluster, seq, globalBatch, formats } = setup;
+  const { cluster, seq, globalBatch } = setup;
   const { system, nodes, chips, ranks } = cluster;
   const tokens = globalBatch * seq;
-  const peak = peakRate(system.chip, formats.compute);
+  const format = multipliedFormat(setup);
+  const peak = peakRate(system.chip, format);
   const flops = modelFlops(setup.model, globalBatch, seq).training;
   const money = economics(system, nodes, cost.step);
   const perMTok = (value: number | null) => (value === null ? null : (value / tokens) * 1e6);
@@ -139,8 +141,8 @@ function describeStep(model: StepModel, plan: StepPlan): TrainingResult {
     mfu: peak === null ? null : flops / (cost.step * chips * peak),
     mfuReason:
       peak === null
-        ? `no peak rate of ${system.chip.id} for ${formats.compute} is published`
-        : `against ${peak / 1e12} TFLOP/s a chip (${formats.compute}), masked positions and recomputation not counted`,
+        ? `no peak rate of ${system.chip.id} for ${format} is published`
+        : `against ${peak / 1e12} TFLOP/s a chip (${format}), masked positions and recomputation not counted`,
     memory: {
       weightsBytes: weights,
       gradientsBytes: gradients,
