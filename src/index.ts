@@ -283,7 +283,7 @@ export * from './replay.ts';
 export * from './report/index.ts';
 
 // Published measurements and claims beside predictions; calibration. docs/validation.md
-export { type CalibrateOptions, type Calibration, calibrate } from './validation/calibrate.ts';
+export { type CalibrateOptions, type Calibration, calibrate, type HeldOutPart } from './validation/calibrate.ts';
 export { type ClaimOptions, type ClaimRow, evaluateClaims, type Sensitivity } from './validation/claims/claims.ts';
 export type { Change } from './validation/claims/world.ts';
 export type * from './validation/measurement.ts';
