@@ -97,9 +97,10 @@ describe('calibration', () => {
       ['trn1', 12],
       ['trn2', 12],
     ]);
-    expect(heldOut[0]!.heldOutPct).toBeCloseTo(100, 0);
-    expect(heldOut[1]!.heldOutPct).toBeCloseTo(50, 0);
-    expect(heldOut[0]!.constants.rate! / 2e9).toBeCloseTo(1, 1);
+    // The refit is to first order around the fit to both.
+    expect(Math.abs(heldOut[0]!.heldOutPct - 100)).toBeLessThan(10);
+    expect(Math.abs(heldOut[1]!.heldOutPct - 50)).toBeLessThan(5);
+    expect(Math.abs(heldOut[0]!.constants.rate! / 2e9 - 1)).toBeLessThan(0.1);
     // Without trn1 no row is left that these constants name.
     const alone = calibrate(rows, model, 'kernel', { prepare: linear, partOf, fit: false });
     expect(alone.heldOut[0]!.constants).toEqual({ start: null, rate: null });
