@@ -35,12 +35,17 @@ const DIMENSIONS: Readonly<Record<string, readonly string[]>> = {
   ),
 };
 
+// Names, counts and settings that several kinds of rows share.
 const name = z.string().min(1);
 const count = z.int().min(1);
 const lnc = z.union([z.literal(1), z.literal(2), z.null()]);
 const timing = z.enum(['device', 'host', 'unknown']);
 const optional = z.exactOptional;
 
+/**
+ * The dimensions must be the operator's, all and no others: a swapped or missing one would be another problem. An operator
+ * that is not in the list keeps its dimensions as they are, and no model predicts it.
+ */
 const kernelCase = z
   .strictObject({
     op: name,
@@ -108,6 +113,7 @@ const model = z
     slidingWindow: optional(count),
     slidingWindowLayers: optional(count),
   })
+  // What a model needs depends on what it is: a dense one its width, a mixture its experts, a window its layers.
   .superRefine((fields, context) => {
     const needed = (keys: readonly (keyof typeof fields)[]) =>
       keys
@@ -168,6 +174,7 @@ const inferenceCase = z.strictObject({
   software: name,
 });
 
+/** A row of one kind. The metrics are given, so that a kernel can't be observed in tokens per second. */
 function row<K extends string, C extends z.ZodType>(kind: K, ran: C, metrics: readonly string[]) {
   return z.strictObject({
     id: name,
@@ -193,6 +200,7 @@ function row<K extends string, C extends z.ZodType>(kind: K, ran: C, metrics: re
 
 const rows = z
   .array(
+    // By kind, so that an error is about the fields of this kind and not about all four.
     z.discriminatedUnion('kind', [
       row('kernel', kernelCase, ['timeS']),
       row('collective', collectiveCase, ['timeS']),
@@ -213,6 +221,7 @@ export function parseMeasurements(text: string, path: string): readonly Measurem
   return (Array.isArray(json) ? parseData(rows, json, path) : parseData(file, json, path).rows) as Measurement[];
 }
 
+// Parsed when first asked for: most verbs read no measurement.
 let shipped: readonly Measurement[] | undefined;
 
 /** The published measurements that the package ships (data/validation/measurements.json). */

@@ -6,22 +6,29 @@
  * see: Neuron SDK 2.31, tools/neuron-explorer/profile-schema-reference.rst.
  */
 
+/** Goes into `Metadata`, so that a reader knows which fields to expect. */
 export const PROFILE_SCHEMA_VERSION = '7.4.0';
 
+/** Types of the schema; `neuron-profile.ts` has the Parquet type of each. */
 export type FieldType = 'int64' | 'int32' | 'float' | 'string' | 'boolean';
 
+/** A column of a table. */
 export interface Field {
   readonly name: string;
   readonly type: FieldType;
+  /** In the schema's words, `nanoseconds` or `bytes_per_second`; null for a count, a name or a ratio. */
   readonly unit: string | null;
+  /** Every row has a value; other columns may be null. */
   readonly isRequired: boolean;
 }
 
+/** A table: what its rows are, and its columns in the order in which the file has them. */
 export interface TableSchema {
   readonly description: string;
   readonly fields: readonly Field[];
 }
 
+/** A file each, `Instruction.parquet` and so on. */
 export type TableName =
   | 'Metadata'
   | 'Instruction'
@@ -38,6 +45,7 @@ export type TableName =
   | 'Summary'
   | 'SchemaFields';
 
+/** The fields from a column of text, one a line: a table reads here as it does in the reference. */
 function table(description: string, text: string): TableSchema {
   const fields = text
     .split('\n')
@@ -49,6 +57,7 @@ function table(description: string, text: string): TableSchema {
   return { description, fields };
 }
 
+/** Of all that goes on for a time. Both timestamps are rounded to whole nanoseconds, and the length is their difference. */
 const PERIOD = `
   start_ts int64 nanoseconds !
   end_ts int64 nanoseconds !
@@ -64,6 +73,7 @@ const ENGINE_METRICS = ['tensor', 'vector', 'scalar', 'gpsimd', 'sync'].map(
 );
 
 export const TABLES: Readonly<Record<TableName, TableSchema>> = {
+  // The peaks that the tool derives utilisation from: clocks, engine sizes, bandwidths. One row.
   Metadata: table(
     'The core that the profile is of, and how the profile was made.',
     `profile_schema_version string - !
@@ -93,6 +103,8 @@ export const TABLES: Readonly<Record<TableName, TableSchema>> = {
     profile_name string -
     is_simulation boolean -`,
   ),
+  // `evt_wait_time_ns` is the time between a free queue and the start: what an operand cost in waiting. Flops are given raw and
+  // adjusted, the adjusted ones weighted by the time that a flop of the format takes.
   Instruction: table(
     'Instructions that the compute engines executed.',
     `${PERIOD}
@@ -116,6 +128,7 @@ export const TABLES: Readonly<Record<TableName, TableSchema>> = {
     adjusted_flops_transpose int64 -
     scalar_activation_fn string -`,
   ),
+  // A transfer and its two sides: partitions, shape, offset and steps (bytes) of each, and the queue that carried it.
   DmaPacketAggregated: table(
     'DMA transfers, each with all its packets.',
     `${PERIOD}
@@ -146,6 +159,7 @@ export const TABLES: Readonly<Record<TableName, TableSchema>> = {
     write_steps string - !
     is_transpose_mode boolean -`,
   ),
+  // Bandwidths as nccom-test defines them. A program of one core has no rows here (docs/core.md).
   CcOp: table(
     'Collective operations.',
     `${PERIOD}
@@ -163,6 +177,7 @@ export const TABLES: Readonly<Record<TableName, TableSchema>> = {
     bus_bandwidth float bytes_per_second
     replica_group string -`,
   ),
+  // From the event that wrote (`in_id`) to the one that reads. `gap_time` is from the end of the one to the start of the other.
   Flow: table(
     'Dependencies: what reads an operand, and what wrote it.',
     `in_id int64 - !
@@ -172,6 +187,7 @@ export const TABLES: Readonly<Record<TableName, TableSchema>> = {
     dependency_type string -
     gap_time int64 nanoseconds`,
   ),
+  // Steps of a counter; whoever waits for a value is not in the table.
   SemaphoreUpdate: table(
     'Semaphores that engines and DMA queues raise for those that wait for them.',
     `timestamp int64 nanoseconds !
@@ -181,6 +197,7 @@ export const TABLES: Readonly<Record<TableName, TableSchema>> = {
     update_operation_type string -
     pcore_idx int64 -`,
   ),
+  // A row for each change of the rate: a step function of time, like the two tables that follow.
   HbmUsage: table(
     'Traffic of the device memory over time.',
     `timestamp int64 nanoseconds !
@@ -188,6 +205,7 @@ export const TABLES: Readonly<Record<TableName, TableSchema>> = {
     total_transfer_bytes int64 bytes !
     pcore_idx int64 -`,
   ),
+  // Fullness of four of the 128 partitions, one of each quadrant, beside the mean of all.
   SbufUsage: table(
     'How full SBUF is over time.',
     `timestamp int64 nanoseconds !
@@ -198,6 +216,7 @@ export const TABLES: Readonly<Record<TableName, TableSchema>> = {
     partition_96_util_percent float percent
     pcore_idx int64 -`,
   ),
+  // Fullness by bank: a bank is what one matrix product accumulates in.
   PsumUsage: table(
     'How full PSUM is over time.',
     `timestamp int64 nanoseconds !
@@ -205,6 +224,7 @@ export const TABLES: Readonly<Record<TableName, TableSchema>> = {
     ${Array.from({ length: 8 }, (_, bank) => `bank_${bank}_util_percent float percent`).join('\n')}
     pcore_idx int64 -`,
   ),
+  // TensorE may use k of n cycles. The clock of one core does not model it: rows come from whoever makes the profile.
   Throttle: table(
     'Times in which TensorE was slowed down.',
     `timestamp int64 nanoseconds !
@@ -214,6 +234,7 @@ export const TABLES: Readonly<Record<TableName, TableSchema>> = {
     type string - !
     pcore_idx int64 -`,
   ),
+  // Instructions of an engine that touch or overlap are one row.
   ActiveTime: table(
     'Times in which an engine works on at least one instruction.',
     `start_ts int64 nanoseconds !
@@ -222,6 +243,7 @@ export const TABLES: Readonly<Record<TableName, TableSchema>> = {
     pcore_idx int64 - !
     duration_ns int64 nanoseconds !`,
   ),
+  // Time is summed over instructions, active time counts each moment once.
   OpcodeSummary: table(
     'Totals by engine and opcode.',
     `engine string - !
@@ -231,6 +253,7 @@ export const TABLES: Readonly<Record<TableName, TableSchema>> = {
     active_time_ns int64 nanoseconds !
     active_time_percent float - !`,
   ),
+  // One row. `summary.ts` has the formulas.
   Summary: table(
     'Metrics of the whole profile.',
     `total_time float seconds
@@ -279,6 +302,7 @@ export const TABLES: Readonly<Record<TableName, TableSchema>> = {
     cc_op_active_time_percent float percent
     cc_op_count int64 -`,
   ),
+  // The tables describe themselves, so that a reader of the files needs no copy of the reference.
   SchemaFields: table(
     'The fields of all tables.',
     `table_name string - !

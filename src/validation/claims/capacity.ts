@@ -17,10 +17,13 @@ import type { World } from './world.ts';
 /** Readings of 2026-09 at the latest: the last month for which all platforms have one. */
 export const PRICES_AT = { date: '2026-09', basis: 'capacity-block' } as const;
 
+// The systems that most statements are about: Trainium3 in its largest form, and the Trainium2 that Rainier is built of.
 const GEN2 = 'trn3-ultraserver-gen2';
 const TRN2 = 'trn2-ultraserver';
+/** Failures of a job on H100: nobody publishes those of Trainium. */
 const RATES = 'llama-3-405b';
 
+/** What a sum that was announced buys. A chip-year, because nothing is said of how long the machines are paid for. */
 const budget: ClaimModel = {
   ids: ['3', '44'],
   unit: 'chip-years',
@@ -38,6 +41,7 @@ const budget: ClaimModel = {
   },
 };
 
+/** The "rack-scale configuration": one UltraServer, its totals from chip x count and not from a data sheet of the whole. */
 const rackScale: ClaimModel = {
   ids: ['9'],
   unit: 'chips',
@@ -59,6 +63,7 @@ const rackScale: ClaimModel = {
   },
 };
 
+/** The same 144 chips by the rack: here the statement disagrees with the maker's own layout. */
 const rack: ClaimModel = {
   ids: ['26', '69'],
   unit: 'chips',
@@ -74,6 +79,7 @@ const rack: ClaimModel = {
   },
 };
 
+/** The ratio of two announced sizes. The details size the Clos network, without oversubscription, that joins so many chips. */
 const scale: ClaimModel = {
   ids: ['27', '72'],
   unit: 'x',
@@ -83,6 +89,7 @@ const scale: ClaimModel = {
   compute: (world, scenario) => {
     const system = world.system(GEN2);
     const chips = given(scenario, 'chips');
+    // `scaleOut` is in bytes per second, a port is sold in Gbit/s.
     const portsPerChip = (8 * system.scaleOut!) / system.chips / (1e9 * given(scenario, 'portGbps'));
     const size = closSize(Math.ceil(chips * portsPerChip), given(scenario, 'switchPorts'));
     return {
@@ -98,6 +105,10 @@ const scale: ClaimModel = {
   },
 };
 
+/**
+ * Whether a million fit is a question of switch ports. The cluster is built and a route through it taken, so that the answer
+ * is of the same machine that `trnsim plan` and `collective` use.
+ */
 const millionChips: ClaimModel = {
   ids: ['70'],
   unit: 'chips',
@@ -108,6 +119,7 @@ const millionChips: ClaimModel = {
     const system = world.system(GEN2);
     const chips = given(scenario, 'chips');
     const cluster = createCluster(system, { chips, rank: 'chip' });
+    // The first and the last chip are as far apart as two can be: their route passes every tier.
     const path = new Int32Array(longestClusterRoute(cluster));
     const { network, scaleOut } = system;
     const portsPerChip = scaleOut! / system.chips / (network!.planes * network!.port);
@@ -146,6 +158,7 @@ function totals(system: SystemSpec, chips: number, world: World): Record<string,
   };
 }
 
+/** Chips of another maker by the same totals. */
 const gpus: ClaimModel = {
   ids: ['40'],
   unit: 'EFLOPS',
@@ -161,6 +174,7 @@ const gpus: ClaimModel = {
   },
 };
 
+/** Power in place of money: chips that a feed of 2 GW drives, all-in and with the building. */
 const gigawatts: ClaimModel = {
   ids: ['84'],
   unit: 'chips',
@@ -183,6 +197,7 @@ const gigawatts: ClaimModel = {
   },
 };
 
+/** A sum over generations. The split is not public, so it is part of the scenario, and the row says which assumption it is. */
 const generations: ClaimModel = {
   ids: ['86'],
   unit: 'chips',
@@ -198,6 +213,7 @@ const generations: ClaimModel = {
       sizeFleet(world.system(id), { type: 'chips', chips: Math.round(given(scenario, chips)) }, { site: world.site }),
     );
     const { chips, bf16, memoryBandwidth, buildingPower } = sumFleets(fleets);
+    // A sum with an unknown part is unknown; what is known of it is worth a row of its own.
     const knownPower = fleets.reduce((sum, fleet) => sum + (fleet.buildingPower ?? 0), 0);
     return {
       value: chips,
@@ -212,6 +228,7 @@ const generations: ClaimModel = {
   },
 };
 
+/** The peak of all chips of one tenant, as if they were one machine. */
 const tenant: ClaimModel = {
   ids: ['87'],
   unit: 'EFLOPS',
@@ -223,6 +240,7 @@ const tenant: ClaimModel = {
   },
 };
 
+/** The power of the chips beside the share of the site that their buildings have: two ways to one figure. */
 const rainier: ClaimModel = {
   ids: ['116'],
   unit: 'MW',
@@ -230,6 +248,7 @@ const rainier: ClaimModel = {
   inputs: ['scenario/chips', `systems/${TRN2}/power`, 'site/pue'],
   compute: (world, scenario) => {
     const all = totals(world.system(TRN2), given(scenario, 'chips'), world);
+    // The announced power of the site, by the number of buildings.
     const site = (given(scenario, 'buildings') / given(scenario, 'siteBuildings')) * given(scenario, 'sitePowerW');
     return {
       value: all.buildingMW as number,
@@ -239,6 +258,10 @@ const rainier: ClaimModel = {
   },
 };
 
+/**
+ * One synchronous job on everything fails as often as its chips together. What is left of its time depends on checkpoints, so
+ * fast and slow ones are both given, and the closed form beside the simulation (docs/fleet.md).
+ */
 const oneJob: ClaimModel = {
   ids: ['71', '117'],
   unit: 'min',
@@ -261,6 +284,7 @@ const oneJob: ClaimModel = {
   },
 };
 
+/** "Massive, stable, low-cost" as three numbers: the peak, the goodput that is left of it, and a price. */
 const everything: ClaimModel = {
   ids: ['73'],
   unit: 'EFLOPS',

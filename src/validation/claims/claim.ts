@@ -12,6 +12,7 @@ import type { World } from './world.ts';
 /** How a computed figure agrees with the one claimed: `equals` within `within`, the rounding of the statement. */
 export type Relation = 'equals' | 'at-least' | 'at-most';
 
+/** The figure in the statement. `within` is absolute, in `unit`; left out it is 0. */
 interface ClaimedFigure {
   readonly value: number;
   readonly unit: string;
@@ -19,6 +20,7 @@ interface ClaimedFigure {
   readonly within?: number;
 }
 
+/** Figures by name, units in the names where they are not plain counts (`budgetUsd`, `tpotMs`). */
 export type Scenario = Readonly<Record<string, number>>;
 
 export interface Claim {
@@ -26,15 +28,19 @@ export interface Claim {
   /** Number of the document that it stands in. */
   readonly seed: number;
   readonly kind: 'CALC' | 'CHK';
+  /** Verbatim from the press or from AWS. */
   readonly quote: string;
+  /** Null where the statement has no figure, or gives only what the computation starts from. */
   readonly claimed: ClaimedFigure | null;
   /** What the computation starts from: the statement's own figures, and what had to be assumed. */
   readonly scenario: Scenario;
   /** Names of the scenario's figures that stand in the statement. */
   readonly stated: readonly string[];
+  /** Of a feature: what shows it. Null where this version has nothing that does. */
   readonly command: string | null;
 }
 
+/** What a model computes: one figure to set beside the statement's, and what a reader needs to judge it. */
 interface Computed {
   readonly value: number;
   /** What else comes out of the same computation, units in the names. */
@@ -43,6 +49,7 @@ interface Computed {
   readonly note?: string;
 }
 
+/** How the statements of one subject are computed. Two documents often say the same: one model, several ids. */
 export interface ClaimModel {
   /** Ids of the statements that it computes. */
   readonly ids: readonly string[];
@@ -54,6 +61,7 @@ export interface ClaimModel {
   readonly compute: (world: World, scenario: Scenario) => Computed;
 }
 
+/** The form of a row in data/claims.json. What may be left out there is null or empty in a `Claim`. */
 const claimFile = record({
   id: text,
   seed: z.int().min(0),
@@ -82,6 +90,7 @@ const claimFile = record({
 
 const file = record({ schemaVersion: z.literal(1), note: text, claims: z.array(claimFile) });
 
+// Parsed when first asked for, and once.
 let parsed: readonly Claim[] | undefined;
 
 /** The statements, in the order of their documents. */

@@ -28,6 +28,7 @@ export interface ClaimRow {
   readonly id: string;
   readonly seed: number;
   readonly kind: 'CALC' | 'CHK';
+  /** Verbatim, as in `data/claims.json`. */
   readonly quote: string;
   /** What the statement gives, and what was assumed beside it: the inputs of the computation. */
   readonly stated: Scenario;
@@ -38,12 +39,16 @@ export interface ClaimRow {
   /** Null for a feature. */
   readonly computed: number | null;
   readonly unit: string | null;
+  /** What exactly is computed, or what has to run for a feature. */
   readonly definition: string;
   /** Null where there is no figure to agree with. */
   readonly agrees: boolean | null;
+  /** What has to be known to judge the agreement; empty where nothing has. */
   readonly explanation: string;
   readonly sensitivity: readonly Sensitivity[];
+  /** What else comes out of the same computation, units in the names. */
   readonly details: Readonly<Record<string, number | string>>;
+  /** What shows the row; empty for a feature that is not built. */
   readonly command: string;
 }
 
@@ -57,6 +62,7 @@ const MODELS: readonly ClaimModel[] = [
 /** Doubling keeps counts whole. */
 const STEP = 2;
 
+/** The scenario with the changes that name it; those of the data are `createWorld`'s. */
 function scenarioWith(scenario: Scenario, changes: readonly Change[]): Scenario {
   const changed = { ...scenario };
   for (const { datum, factor } of changes) {
@@ -66,6 +72,7 @@ function scenarioWith(scenario: Scenario, changes: readonly Change[]): Scenario 
   return changed;
 }
 
+/** A row of kind CALC: its figure, and the figure again with each input doubled. */
 function calculated(claim: Claim, model: ClaimModel, changes: readonly Change[], withSensitivity: boolean): ClaimRow {
   const figure = (more: readonly Change[]) => {
     const all = [...changes, ...more];
@@ -78,6 +85,7 @@ function calculated(claim: Claim, model: ClaimModel, changes: readonly Change[],
   const { claimed } = claim;
   const sensitivity = (withSensitivity ? model.inputs : []).map((input): Sensitivity => {
     const doubled = figure([{ datum: input, factor: STEP }]).value;
+    // A logarithm needs both figures positive: a saving that doubling turns negative has no elasticity, only a value.
     return { input, doubled, elasticity: value > 0 && doubled > 0 ? log(doubled / value) / log(STEP) : null };
   });
   return {
@@ -93,6 +101,7 @@ function calculated(claim: Claim, model: ClaimModel, changes: readonly Change[],
   };
 }
 
+/** What a row has of the statement, whether it is computed or counted. The scenario is parted into given and assumed. */
 function head({ id, seed, kind, quote, claimed, scenario, stated }: Claim) {
   const part = (isStated: boolean): Scenario =>
     Object.fromEntries(Object.entries(scenario).filter(([name]) => stated.includes(name) === isStated));
@@ -108,11 +117,13 @@ function head({ id, seed, kind, quote, claimed, scenario, stated }: Claim) {
   };
 }
 
+/** `equals` holds up to the rounding of the statement; the other relations are a direction. */
 function agrees(computed: number, { value, relation, within = 0 }: NonNullable<Claim['claimed']>): boolean {
   if (relation === 'equals') return Math.abs(computed - value) <= within;
   return relation === 'at-least' ? computed >= value : computed <= value;
 }
 
+/** A row of kind CHK: what has to run, how many of it there are, and the command. There is no figure to agree with. */
 function feature(claim: Claim): ClaimRow {
   const { definition, count, unit, note } = featureDefinition(claim.id);
   return {

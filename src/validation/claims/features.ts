@@ -12,6 +12,7 @@ import type { ModelSpec } from '../../models/spec.ts';
 import { inferencePlanMemory, rankCapacity } from '../../workloads/inference/infer.ts';
 import { inferencePlan } from '../../workloads/inference/plan.ts';
 
+/** What stands in the row of a feature. */
 interface Feature {
   readonly definition: string;
   /** Null where there is nothing to count. */
@@ -20,15 +21,18 @@ interface Feature {
   readonly note: string;
 }
 
+/** How many of it there are, counted in the catalogue when it is asked for: a chip more in `data/` shows in the row. */
 type Counted = { readonly unit: string; readonly of: () => number } | undefined;
 type Entry = readonly [definition: string, counted?: Counted, note?: string];
 
+// Generations by their ids: Inferentia and Trainium, announced ones too.
 const AWS = ['inf1', 'inf2', 'trn1', 'trn2', 'trn3', 'trn4'];
 const generations = { unit: 'chips', of: () => chips().filter(({ id }) => AWS.includes(id)).length };
 const ultraServers = {
   unit: 'UltraServers',
   of: () => systems().filter(({ id }) => id.includes('ultraserver')).length,
 };
+// Only chips of AWS have NeuronCores, and so a number of cores.
 const instances = { unit: 'systems', of: () => systems().filter(({ chip }) => chip.cores !== null).length };
 const gpuSystems = {
   unit: 'systems',
@@ -67,6 +71,7 @@ function isRunnable(id: string, config: Readonly<Record<string, unknown>>): bool
   }
 }
 
+/** By id of the statement: what has to run, what can be counted, and a note where the words need one. */
 const FEATURES: Readonly<Record<string, Entry>> = {
   '1': ['every AWS chip generation is in the catalogue, each number with its source', generations],
   '6': ['engines, memories and links of a NeuronCore as documented, peak rates that sum to the chip', instances],

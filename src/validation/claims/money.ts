@@ -14,16 +14,22 @@ import type { World } from './world.ts';
 
 const TRN2 = 'trn2.48xlarge';
 
+/** Dollars per PFLOP-hour (`bandwidth`: per TB/s-hour) of a system with a public price. */
 function cost(world: World, id: string, metric: CostMetric, basis: 'capacity-block' | 'on-demand' = 'capacity-block') {
   const system = world.system(id);
   const price = chipPrice(system, { ...PRICES_AT, basis }, world.prices)!;
   return unitCost(system.chip, price.usdPerChipHour, metric)!;
 }
 
+/**
+ * What Trainium2 costs less than the reference, in percent; negative is dearer. `basis` is the reference's alone: capacity
+ * blocks of Trainium2 are set against it in any case.
+ */
 function savingPct(world: World, reference: string, metric: CostMetric, basis?: 'on-demand'): number {
   return 100 * saving(cost(world, TRN2, metric), cost(world, reference, metric, basis));
 }
 
+/** Compute per dollar, peak against peak. A format or basis other than the statement's changes the figure: all are given. */
 const cheaper: ClaimModel = {
   ids: ['49'],
   unit: '%',
@@ -47,8 +53,10 @@ const cheaper: ClaimModel = {
   }),
 };
 
+/** Systems of NVIDIA GPUs with a public price in capacity blocks. */
 const PLATFORMS = ['p5.48xlarge', 'p5en.48xlarge', 'p5e.48xlarge', 'p6-b200.48xlarge', 'u-p6e-gb200x72'];
 
+/** "Up to 50 %" holds for one pair of machines and one format, which the definition names; the rest stands in the details. */
 const half: ClaimModel = {
   ids: ['95'],
   unit: '%',
@@ -68,6 +76,7 @@ const half: ClaimModel = {
       const { chip } = world.system(id);
       const { usdPerChipHour } = chipPrice(world.system(id), PRICES_AT, world.prices)!;
       return [
+        // At half of the reference's cost: the price at which the statement would be true of Trainium3.
         `trn3 break-even at -50 % of ${id} UsdPerChipHour`,
         breakEvenPrice(trn3, { chip, usdPerChipHour }, 'fp8', 0.5)!,
       ];
@@ -84,6 +93,10 @@ const half: ClaimModel = {
   },
 };
 
+/**
+ * Power has two readings: what a chip draws with its share of the system, and its TDP. The first can't be had for every
+ * platform, so the second stands beside it for more of them.
+ */
 const perPower: ClaimModel = {
   ids: ['98'],
   unit: 'TFLOPS/W',
@@ -115,6 +128,10 @@ const perPower: ClaimModel = {
   },
 };
 
+/**
+ * Compute-optimal training, 20 tokens a parameter: Hoffmann et al., "Training Compute-Optimal Large Language Models" (2022).
+ * The exponent is read off the smallest and the largest model, not assumed.
+ */
 const growth: ClaimModel = {
   ids: ['75'],
   unit: 'USD',
@@ -127,6 +144,7 @@ const growth: ClaimModel = {
     const presets = ['qwen3-1.7b', 'llama-3.1-8b', 'llama-3.1-70b', 'llama-3.1-405b', 'megatron-1t'];
     const costs = presets.map((id) => {
       const model = world.model(id);
+      // Those that a token meets: a mixture of experts costs what it computes.
       const parameters = parameterCounts(model).active;
       const tokens = parameters * given(scenario, 'tokensPerParameter');
       const { chipHours } = trainingRun(model, tokens, world.chip('trn2'), 1, { mfu })!;

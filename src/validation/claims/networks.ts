@@ -16,6 +16,7 @@ const TRN2 = 'trn2-ultraserver';
 const SWITCHED = 'trn3-ultraserver-gen1';
 const GEN2 = 'trn3-ultraserver-gen2';
 
+/** The scale-up fabric of one system, chips and switches as vertices. */
 function topologyOf(system: SystemSpec): Topology {
   return buildTopology(system.fabric!, system.chips, onChipLink(system));
 }
@@ -35,6 +36,7 @@ function meanLatencyUs(topology: Topology): number {
   return (1e6 * sum) / (chips * (chips - 1));
 }
 
+/** Along the routes, link by link: the statement is about latency, and a count of hops is not one. */
 const switches: ClaimModel = {
   ids: ['97'],
   unit: 'x',
@@ -68,6 +70,7 @@ const switches: ClaimModel = {
   },
 };
 
+/** What a larger domain is worth: the same exchange over the same number of chips, inside one system and between four. */
 const domain: ClaimModel = {
   ids: ['35'],
   unit: 'x',
@@ -77,7 +80,9 @@ const domain: ClaimModel = {
   compute: (world, scenario) => {
     const model = world.model('deepseek-v3');
     const mlp = model.kinds.map((kind) => kind.mlp).find((candidate) => candidate.kind === 'moe')!;
+    // One byte an element (FP8): a rank sends each of its tokens to topK experts.
     const bytes = given(scenario, 'tokens') * mlp.topK * model.hidden;
+    // A clock of a cluster keeps what it has prepared: one for each machine.
     const models = new Map<string, CollectiveModel>();
     const time = (id: string, nodes: number, collective: Collective = 'all-to-all', size: number = bytes) => {
       const clock = models.get(id) ?? new CollectiveModel(createCluster(world.system(id), { nodes, rank: 'chip' }));

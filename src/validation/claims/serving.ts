@@ -22,6 +22,7 @@ const SLOWEST = 0.1;
 const found = new Map<string, readonly (readonly ServingPoint[])[]>();
 /** Clocks by what they rest on, which the host is no part of. */
 const clocks = new Map<string, MachineClocks>();
+/** Fitted constants of the host of a NeuronCore, at zero: a step's launch, and the logits of each sequence. */
 const NO_HOST = { neuronHostStep: 0, neuronHostSequence: 0 } as const;
 
 /** A world in which the host of a NeuronCore takes no time, as is assumed of other makers' machines (CUDA graphs). */
@@ -29,6 +30,7 @@ function withoutHost(world: World): World {
   return { ...world, constants: { ...world.constants, ...NO_HOST } };
 }
 
+/** The clocks of a system with chips as ranks, made once. `key` names all that they rest on but the host. */
 function clocksOf(system: SystemSpec, key: string, { constants }: World): MachineClocks {
   const machine = clocks.get(key) ?? machineClocks(createCluster(system, { rank: 'chip' }), constants);
   clocks.set(key, machine);
@@ -47,6 +49,7 @@ function serving(
   const [input, output] = [given(scenario, 'inputTokens'), given(scenario, 'outputTokens')];
   const { chip, chips, id } = system;
   const { constants } = world;
+  // A world with a changed chip or constant must not find the points of another.
   const machine = JSON.stringify([id, chips, chip.peak, chip.memory, { ...constants, ...NO_HOST }]);
   const { neuronHostStep, neuronHostSequence } = constants;
   const key = JSON.stringify([machine, neuronHostStep, neuronHostSequence, model, formats, input, output]);
@@ -67,10 +70,15 @@ function serving(
   return servingWithin(rows, tpotMs / 1e3);
 }
 
+// Weights, cache and products in BF16; and the same with the experts' weights stored in MXFP4, as gpt-oss is published.
 const BF16 = formatsOf('bf16');
 
 const MXFP4 = formatsOf('bf16', { expertWeights: 'mxfp4' });
 
+/**
+ * Energy needs a workload: the same model within the same limit, both platforms by their best plan. What peaks alone say
+ * stands in the details.
+ */
 const efficiency: ClaimModel = {
   ids: ['23', '67'],
   unit: 'x',
@@ -91,6 +99,7 @@ const efficiency: ClaimModel = {
     };
     const old = perMwh(world, 'trn2-ultraserver', BF16);
     const new_ = perMwh(world, 'trn3-ultraserver-gen2', MXFP4);
+    // Division by no tokens at all: no plan of Trainium2 is within the limit.
     const ratio = (in_: World, ms?: number) => {
       const times =
         perMwh(in_, 'trn3-ultraserver-gen2', MXFP4, ms).tokens / perMwh(in_, 'trn2-ultraserver', BF16, ms).tokens;
@@ -98,6 +107,7 @@ const efficiency: ClaimModel = {
     };
     const limits = [10, 15, 20, 30, 50, 100].map((ms) => [`within${ms}Ms`, ratio(world, ms)]);
     const [trn2, trn3] = [world.chip('trn2'), world.chip('trn3')];
+    // By the TDP of the chip, which leaves the hosts and switches out.
     const perWatt = (rate: (chip: typeof trn2) => number) =>
       rate(trn3) / trn3.power.tdp! / (rate(trn2) / trn2.power.tdp!);
     return {
@@ -112,6 +122,7 @@ const efficiency: ClaimModel = {
         hostHidden: ratio(withoutHost(world)),
         peakFp8PerW: perWatt(({ peak }) => peak.fp8!),
         bandwidthPerW: perWatt(({ memory }) => memory.bandwidth!),
+        // MXFP4 has 4 bits an element and 8 for the scale of 32: 4.25 in place of 16.
         weightStreamPerW: perWatt(({ memory }) => memory.bandwidth!) * (16 / 4.25),
       },
       note: 'A claim about this workload at 100 tokens/s for each user, not about peaks: FP8 per watt is 1.4 times (the other official figure, 40 %). It falls as the limit loosens and Trainium2 can batch as well: BF16 attention and prefill gain nothing. The experts are stored in MXFP4 and multiplied in BF16 here. TDP 500 W and 700 W, third-party.',
@@ -142,6 +153,7 @@ function savingPct(world: World, scenario: Scenario, tpotMs?: number): number | 
   return Number.isFinite(value) ? value : null;
 }
 
+/** The cost of a token, served: prices at a limit that users notice, not at equal efficiency. */
 const servingCost: ClaimModel = {
   ids: ['7', '80'],
   unit: '%',
@@ -174,6 +186,7 @@ const servingCost: ClaimModel = {
   },
 };
 
+/** Two parts of an API price are chip-hours: the machines that serve, and the training, spread over all tokens served. */
 const apiPrices: ClaimModel = {
   ids: ['57'],
   unit: 'USD/Mtok',
@@ -204,6 +217,7 @@ const apiPrices: ClaimModel = {
   },
 };
 
+/** The world with all prices times `factor`. */
 function withPrices(world: World, factor: number): World {
   const prices = world.prices.map((row) =>
     row.usdPerHour === null ? row : { ...row, usdPerHour: factor * row.usdPerHour },

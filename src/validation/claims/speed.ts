@@ -22,6 +22,7 @@ import { type ClaimModel, given } from './claim.ts';
 const TRN2 = 'trn2-ultraserver';
 const GEN2 = 'trn3-ultraserver-gen2';
 
+/** A ratio of peaks is true of a level, a format and a pair of machines. The details give the levels at which it is not 4.4. */
 const compute: ClaimModel = {
   ids: ['22', '66'],
   unit: 'x',
@@ -44,6 +45,7 @@ const compute: ClaimModel = {
   },
 };
 
+/** HBM alone, a chip against a chip; the totals of UltraServers also grow with the number of chips. */
 const bandwidth: ClaimModel = {
   ids: ['24', '68'],
   unit: 'x',
@@ -68,6 +70,10 @@ function decodeBytes(model: ModelSpec, format: 'bf16' | 'mxfp4', context: number
   return parameterCounts(model).active * FORMAT_BYTES[format] + kvCacheBytes(model, context, formatsOf('bf16').kv);
 }
 
+/**
+ * What a user gains from the chip itself, model by model: decoding at batch 1 is bound by bytes, so it is bandwidth x the
+ * narrower format.
+ */
 const generation: ClaimModel = {
   ids: ['34'],
   unit: 'x',
@@ -80,6 +86,7 @@ const generation: ClaimModel = {
     const rate = new_.memory.bandwidth! / old.memory.bandwidth!;
     const specs = models()
       .map(({ id }) => modelSpec(id))
+      // An encoder decodes nothing.
       .filter((model) => model.head === 'lm');
     const decode = specs.map(
       (model) => (rate * decodeBytes(model, 'bf16', context)) / decodeBytes(model, 'mxfp4', context),
@@ -99,6 +106,7 @@ const generation: ClaimModel = {
   },
 };
 
+/** 6 FLOPs per parameter and token: Kaplan et al., "Scaling Laws for Neural Language Models" (2020), section 2.1. */
 const months: ClaimModel = {
   ids: ['47'],
   unit: 'months',
@@ -116,6 +124,7 @@ const months: ClaimModel = {
   },
 };
 
+/** Time goes as 1 / MFU: one point more saves a share of it that is largest where the MFU is low. */
 const percentage: ClaimModel = {
   ids: ['28'],
   unit: '%',
@@ -136,6 +145,10 @@ const percentage: ClaimModel = {
   },
 };
 
+/**
+ * The ridge of the roofline, as a batch: a weight of 2 bytes is read once and used in 2 FLOPs by each sequence, so the ratio of
+ * peak to bandwidth is the batch itself.
+ */
 const bottleneck: ClaimModel = {
   ids: ['89'],
   unit: 'sequences',
@@ -161,6 +174,7 @@ const bottleneck: ClaimModel = {
   },
 };
 
+/** A chip above what air takes away is throttled; speed goes as the cube root of power (`throttledSpeed`). */
 const cooling: ClaimModel = {
   ids: ['110'],
   unit: 'x',
@@ -182,6 +196,10 @@ const cooling: ClaimModel = {
   },
 };
 
+/**
+ * Prefill here, decode there. Trainium's side is the clock of `trnsim infer`; the other machine's is a published figure, and the
+ * cache has to cross the link between the two.
+ */
 const split: ClaimModel = {
   ids: ['105'],
   unit: 'x',

@@ -19,6 +19,7 @@ export interface Change {
   readonly factor: number;
 }
 
+/** What a model of a claim may read. Each entry comes with the changes already in it. */
 export interface World {
   readonly chip: (id: string) => ChipSpec;
   readonly system: (id: string) => SystemSpec;
@@ -50,6 +51,11 @@ function scaledAt<T>(value: T, path: readonly string[], factor: number, datum: s
   ) as T;
 }
 
+/**
+ * The shipped data with `changes` on it; without any, the data as they are.
+ * A change of a price or of a profile that is not there changes nothing.
+ * @throws RangeError, here or when the entry is asked for, if the path of another change leads to no number
+ */
 export function createWorld(changes: readonly Change[] = []): World {
   const parts = changes.map(({ datum, factor }) => {
     // Ids have dots, and so has the path inside an entry: slashes part them.
@@ -65,6 +71,7 @@ export function createWorld(changes: readonly Change[] = []): World {
     chip,
     system: (id) => {
       const system = apply('systems', id, findSystem(id));
+      // A system holds its chip by value: a change of the chip has to reach it here too.
       return { ...system, chip: apply('chips', system.chip.id, system.chip) };
     },
     model: (id) => apply('models', id, modelSpec(id)),
@@ -90,6 +97,7 @@ export function createWorld(changes: readonly Change[] = []): World {
       ),
     reliability: (id) => {
       const profile = findReliability(id);
+      // A profile is one datum: the factor is on the rates of all of its components.
       const factor = parts
         .filter((part) => part.kind === 'reliability' && part.id === profile.id)
         .reduce((product, part) => product * part.factor, 1);
