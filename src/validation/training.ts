@@ -7,8 +7,8 @@
  * 2023 and PyTorch FSDP of 2023 run a kernel for each operator; Transformer Engine (NeMo) has fused ones.
  *
  * On Neuron, neuronx-nemo-megatron has flash attention from 2.19 on (its release notes, 0.6.0), and scripts older than NeuronX
- * Distributed have none. neuronx-nemo-megatron has a softmax that takes in scaling and mask (NEURON_FUSE_SOFTMAX in its scripts); the
- * port of Megatron-LM is run with --no-masked-softmax-fusion, and Hugging Face's BERT in torch-neuronx computes each by itself, and
+ * Distributed have none. neuronx-nemo-megatron has a softmax that takes in scaling and mask (NEURON_FUSE_SOFTMAX in its Llama script;
+ * its GPT scripts don't say, and are taken to have it too); the port of Megatron-LM is run with --no-masked-softmax-fusion, and Hugging Face's BERT in torch-neuronx computes each by itself, and
  * dropout, which its configuration has.
  * see: aws-neuron/neuronx-nemo-megatron, test_llama.sh; aws-neuron/aws-neuron-reference-for-megatron-lm,
  * pretrain_gpt3_6.7B_32layers_bf16.sh; aws-neuron/aws-neuron-samples, dp_bert_large_hf_pretrain_hdf5.py

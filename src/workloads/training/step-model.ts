@@ -181,14 +181,11 @@ export class StepModel {
 
   /** Fills the work of the virtual stages. */
   #fillWork(plan: StepPlan, parts: PartTimes, over: PartExchanges, stages: number): PipelineWork {
-    const { overlap, constants, cluster } = this.setup;
+    const { overlap, constants } = this.setup;
     const { zero } = plan;
     if (this.#work.forward.length < stages) this.#work = pipelineWork(stages);
     const work = this.#work;
     const contention = constants.overlapContention!;
-    // A stage runs forward and backward passes as programs of their own; without a pipeline they are one.
-    const programs = plan.pp > 1 ? 1 : 1 / 2;
-    const hostPass = cluster.system.chip.cores !== null ? programs * constants.neuronTrainingProgram! : 0;
     work.hop = this.#parts.hop(plan, parts);
     for (let stage = 0; stage < stages; stage++) {
       let forward = 0;
@@ -217,11 +214,11 @@ export class StepModel {
       // The longer of the two queues, and what the shorter one takes from it.
       const queue = communication + 2 * gather + reduce;
       const pair = Math.max(forward, backward, compute + contention * Math.min(compute, queue), queue);
-      work.forward[stage] = hostPass + beside(forward, gather, contention);
-      work.backward[stage] = hostPass + beside(backward, gather + reduce, contention);
-      work.input[stage] = hostPass + beside(input, gather, contention);
+      work.forward[stage] = beside(forward, gather, contention);
+      work.backward[stage] = beside(backward, gather + reduce, contention);
+      work.input[stage] = beside(input, gather, contention);
       work.weight[stage] = beside(weight, reduce, contention);
-      work.pair[stage] = Math.min(2 * hostPass + pair, work.forward[stage]! + work.backward[stage]!);
+      work.pair[stage] = Math.min(pair, work.forward[stage]! + work.backward[stage]!);
       // Outside of dualpipe the steady state alternates the two: what a pair saves is taken off the backward pass.
       if (overlap.passes && plan.schedule !== 'dualpipe') {
         work.backward[stage] = work.pair[stage]! - work.forward[stage]!;
