@@ -40,15 +40,18 @@ export function unitCost(chip: ChipSpec, usdPerChipHour: Dollars, metric: CostMe
   return amount === null ? null : usdPerChipHour / amount;
 }
 
+/** What compute and memory bandwidth cost on one system; null where the chip has no such rate, or nobody says. */
 export interface CostRow {
   readonly system: string;
   readonly spec: SystemSpec;
   readonly price: ChipPrice;
+  /** Dollars per dense PFLOP-hour, and per TB/s-hour of HBM. */
   readonly bf16: number | null;
   readonly fp8: number | null;
   readonly bandwidth: number | null;
 }
 
+/** The row of a system at a price, that of its chip-hour. */
 export function costRow(spec: SystemSpec, price: ChipPrice): CostRow {
   const cost = (metric: CostMetric) => unitCost(spec.chip, price.usdPerChipHour, metric);
   return { system: spec.id, spec, price, bf16: cost('bf16'), fp8: cost('fp8'), bandwidth: cost('bandwidth') };
@@ -86,12 +89,17 @@ export function breakEvenPrice(
 
 export interface TrainingRun {
   readonly time: Seconds;
+  /** Of all chips together: what the run is billed for. */
   readonly chipHours: number;
   /** Model FLOPs: 6 x parameters that a token meets x tokens. */
   readonly flops: number;
 }
 
-/** A training run of `tokens` on `chips` at a model FLOPs utilisation and goodput. */
+/**
+ * A training run of `tokens` on `chips` at a model FLOPs utilisation and goodput, each in (0, 1]; null if the
+ * chip's rate in the format is not known. 6 FLOPs: Kaplan et al., "Scaling Laws for Neural Language Models" (2020), 2.1.
+ * @throws RangeError for an option out of range
+ */
 export function trainingRun(
   model: ModelSpec,
   tokens: number,

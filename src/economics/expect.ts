@@ -1,6 +1,7 @@
 /** The check of a quantity that the user gave: one sentence that says what was expected. */
 import { show } from '../base/errors.ts';
 
+/** Bounds of a quantity, each included unless it says otherwise; without any, finite is enough. */
 export interface Range {
   readonly min?: number;
   /** Greater than this. */

@@ -16,12 +16,15 @@ import type { ServingPoint } from './serving.ts';
 export interface FleetPlan {
   readonly system: string;
   readonly chip: string;
+  /** Part of the target in a mixed fleet; null where the fleet stands alone. */
   readonly share: number | null;
   readonly chips: number;
+  /** Chips / chips of a system, and how many of them are whole. */
   readonly systems: number;
   readonly wholeSystems: number;
   /** Dense peak by format. */
   readonly computeEFLOPS: Readonly<Record<string, number>>;
+  /** Bandwidth and capacity of all device memories; null where nobody publishes them. */
   readonly hbmPBps: number | null;
   readonly hbmPB: number | null;
   /** Of one chip: its TDP, its share of hosts, switches, fans and conversion, both together, and with the building. */
@@ -34,12 +37,15 @@ export interface FleetPlan {
   /** Of a server (a sled on Trainium3) and of a system with all of its chips. */
   readonly serverKW: number | null;
   readonly systemKW: number | null;
+  /** Of the machines, and with cooling and conversion of the building. */
   readonly itPowerMW: number | null;
   readonly buildingPowerMW: number | null;
   readonly pue: number | null;
   readonly pueSource: string;
+  /** Part of the peak that cooling leaves; 1 where nothing throttles. */
   readonly computeSpeed: number;
   readonly powerSource: string;
+  /** Of all chips, at list price; null where no price is public, which `priceReason` says. */
   readonly usdPerHour: number | null;
   readonly usdPerPflopHour: number | null;
   readonly priceReason: string;
@@ -48,11 +54,13 @@ export interface FleetPlan {
   readonly electricitySource: string;
   /** Where no price is public: what the fleet may cost for an FP8 PFLOP-hour to cost what it does on Trainium2. */
   readonly breakEvenUsdPerHour: number | null;
+  /** All models together, each with an equal part of the tokens; per joule and MWh of the building. */
   readonly tokensPerS: number | null;
   readonly tokensPerJ: number | null;
   readonly tokensPerMWh: number | null;
   readonly costPerMTokUsd: number | null;
   readonly throughputReason: string;
+  /** The plan of each model on one system, in the order of the workload. */
   readonly serving: readonly (Pick<ServingPoint, 'groups' | 'batch' | 'tp' | 'dp' | 'ep'> & {
     readonly model: string;
     /** Of one system, and of a chip. */
@@ -61,6 +69,7 @@ export interface FleetPlan {
     readonly tpotNs: number;
     readonly ttftNs: number;
   })[];
+  /** Null unless the intensity of the site is given: it differs too much to be assumed. */
   readonly carbonKgPerHour: number | null;
   readonly waterLPerHour: number | null;
   /** The scale-out network that joins all of them; null where there is none, or it does not hold as many. */
@@ -74,6 +83,7 @@ export interface FleetPlan {
     }[];
     /** Separate networks side by side; `switches` counts those of all. */
     readonly planes: number;
+    /** Through the middle of the network, all planes together. */
     readonly bisectionTBps: number;
   } | null;
 }
@@ -146,11 +156,13 @@ export function describeFleet(fleet: Fleet, context: FleetContext): FleetPlan {
   };
 }
 
+/** Why there is no price, with what was asked for, and how to give one. */
 function noPrice({ chip }: SystemSpec, query: PriceQuery): string {
   const asked = Object.values(query).filter((value) => value !== undefined);
   return `no public price of ${chip.name}${asked.length === 0 ? '' : ` for ${asked.join(', ')}`}: give one with --chip-price`;
 }
 
+/** Power by level, all from the same all-in power of a chip, so that the levels add up. */
 function powerOf({ chips, layout }: SystemSpec, power: ChipPower | null) {
   if (power === null) return { chipW: null, serverKW: null, systemKW: null };
   const { tdp, system: allIn, building } = power;
@@ -162,6 +174,7 @@ function powerOf({ chips, layout }: SystemSpec, power: ChipPower | null) {
   };
 }
 
+/** Dollars an hour at which the fleet's FP8 compute costs what it does on Trainium2; null if one of the two is not known. */
 function breakEven({ chip }: SystemSpec, chips: number, query: PriceQuery): number | null {
   const trn2 = findSystem('trn2.48xlarge');
   const reference = chipPrice(trn2, query);
@@ -170,6 +183,10 @@ function breakEven({ chip }: SystemSpec, chips: number, query: PriceQuery): numb
   return price === null ? null : price * chips;
 }
 
+/**
+ * The network that joins the systems, sized for the chips. Where the network's own bandwidth is not known, a chip has its part
+ * of what the system has.
+ */
 function networkOf(system: SystemSpec, chips: number): FleetPlan['network'] {
   const { network, scaleOut: own } = system;
   const bandwidth = network?.bandwidth ?? (own === null ? null : own / system.chips);

@@ -18,6 +18,7 @@ import type { ChipPrice } from './prices.ts';
 /** More chips than have ever been built for one maker. */
 const MAX_FLEET = 1e9;
 
+/** What a fleet is sized by. A budget pays for `hours` of every chip, idle or not. */
 export type FleetTarget =
   | { readonly type: 'power'; readonly watts: Watts }
   | { readonly type: 'budget'; readonly usd: Dollars; readonly hours: number }
@@ -64,6 +65,7 @@ export function sizeFleet(system: SystemSpec, target: FleetTarget, options: Flee
   return fleetOf(system, chips, options);
 }
 
+/** Chips before the bounds are checked: as many as a power or a budget reaches, as few as a load needs. */
 function fleetChips(system: SystemSpec, target: FleetTarget, options: FleetOptions): number {
   const { price = null, tokensPerSecondPerChip = null } = options;
   switch (target.type) {
@@ -87,6 +89,7 @@ function unknown({ id }: SystemSpec, what: string, flag: string): ModelError {
   return new ModelError('UNSUPPORTED', id, `expected a ${what} of a chip to divide by, got none; give ${flag}`);
 }
 
+/** What so many chips are together. Unknown parts stay null: a total of them would be taken for a figure. */
 function fleetOf(system: SystemSpec, chips: number, options: FleetOptions): Fleet {
   const { chip } = system;
   const power = knownPower(system, options);
@@ -110,6 +113,7 @@ function fleetOf(system: SystemSpec, chips: number, options: FleetOptions): Flee
   };
 }
 
+/** A fleet without a published power still has chips, compute and a price. */
 function knownPower(system: SystemSpec, options: PowerOptions): ChipPower | null {
   try {
     return chipPower(system, options);
@@ -119,6 +123,7 @@ function knownPower(system: SystemSpec, options: PowerOptions): ChipPower | null
   }
 }
 
+/** Totals of a mixed fleet, of the quantities that can be added. */
 export interface FleetSum {
   readonly chips: number;
   readonly bf16: FlopsPerSecond | null;
@@ -146,7 +151,7 @@ export function sumFleets(fleets: readonly Fleet[]): FleetSum {
 }
 
 /**
- * Chips of each member of a mixed fleet.
+ * Chips of each member of a mixed fleet, rounded down; what the shares leave of the chips is nobody's.
  * @throws RangeError if a share is not in 0..1, or they exceed 1 together
  */
 export function splitFleet(chips: number, shares: ReadonlyMap<string, number>): Map<string, number> {

@@ -31,6 +31,7 @@ export interface SimulationOptions {
   readonly spares?: { readonly units: number; readonly repair: Seconds };
 }
 
+/** Segments or failures: the standard error goes as 1 / sqrt of it. */
 const EVENTS = 40_000;
 /** A job that is expected to fail more often than this before its segments are done makes no progress worth the name. */
 const MAX_FAILURES = 20_000_000;
@@ -101,6 +102,8 @@ export function simulateGoodput(job: CheckpointedJob, options: SimulationOptions
     }
     squares += (run.clock - start) * (run.clock - start);
   }
+  // Segments are independent and each holds `interval` of work, so goodput is interval / mean; its error follows from that of
+  // the mean by the derivative.
   const mean = run.clock / segments;
   const deviation = Math.sqrt(Math.max(0, squares / segments - mean * mean) / segments);
   const result = interval / mean;
@@ -112,6 +115,7 @@ export function simulateGoodput(job: CheckpointedJob, options: SimulationOptions
   };
 }
 
+/** Of an elastic job: its segments are not independent, but long batches nearly are. */
 const BATCHES = 20;
 
 /**

@@ -1,4 +1,13 @@
-/** Money, power, failures and fleets. docs/fleet.md says how they hang together. */
+/**
+ * Money, power, failures and fleets: many machines over time. docs/fleet.md says how they hang together.
+ *
+ *     prices -> costs -> plan-costs                 what compute, bandwidth and tokens cost
+ *     power, prices, serving -> fleet -> plan-fleet    a target as chips
+ *     reliability -> goodput -> plan-goodput           what failures leave of a job
+ *
+ * Files called `plan-` answer a question of `trnsim plan` with plain JSON, units in the names; the others compute in SI units, hours
+ * and dollars.
+ */
 export {
   breakEvenPrice,
   type CostMetric,

@@ -32,6 +32,7 @@ export interface TokenCost {
   readonly reason: string;
 }
 
+/** A value for each of the three rates that a comparison of prices is about. */
 type Metrics<T> = Readonly<Record<'bf16' | 'fp8' | 'bandwidth', T>>;
 
 export interface CostPlanRow {
@@ -46,6 +47,7 @@ export interface CostPlanRow {
   readonly savingPct: Metrics<number | null>;
   /** Price of a chip-hour of the chip without a price at which it costs as much as this system. */
   readonly breakEvenUsdPerChipHour: Metrics<Dollars | null>;
+  /** Null without a model. */
   readonly served: TokenCost | null;
   readonly trained: TokenCost | null;
 }
@@ -78,6 +80,7 @@ export function planCosts(options: CostPlanOptions): CostPlan {
   };
 }
 
+/** The job in words: a price of tokens means nothing without it. */
 function workloadText(serving?: Workload, training?: TrainingWorkload): string | null {
   if (serving === undefined || training === undefined) return null;
   return (
@@ -95,6 +98,7 @@ function costPlanRow(
 ): CostPlanRow {
   const { chip } = row.spec;
   const { usdPerChipHour, reason: priceReason } = row.price;
+  // A plan's rate becomes a price; a reason stays one, and no plan at all is a reason too.
   const perToken = (rate: number | null | string, none: string): TokenCost =>
     typeof rate === 'number'
       ? { usdPerMTok: (usdPerChipHour / 3600 / rate) * 1e6, tokensPerSPerChip: rate, reason: priceReason }

@@ -21,8 +21,10 @@ import { bestServing } from './serving.ts';
 export interface Workload {
   readonly models: readonly ModelSpec[];
   readonly formats: Formats;
+  /** Tokens of a request's prompt, and of its answer. */
   readonly input: number;
   readonly output: number;
+  /** Most time per output token that a plan may take. */
   readonly tpot: Seconds;
   readonly software: Software;
   /** Part of the model's throughput that is reached, 1 if left out. */
@@ -31,14 +33,18 @@ export interface Workload {
 
 export interface FleetPlanOptions {
   readonly target: FleetTarget;
+  /** Alternatives; with `shares` the members of one fleet. */
   readonly systems: readonly SystemSpec[];
   readonly workload?: Workload;
   /** Tokens per second of a chip, in place of the workload's. */
   readonly tokensPerSecondPerChip?: number;
+  /** Power of the building / power of the machines, in place of the published one. */
   readonly pue?: number;
+  /** TDP of a chip, and what it takes with its share of hosts, switches and conversion, in place of published ones. */
   readonly chipPower?: Watts;
   readonly allInPower?: Watts;
   readonly cooling?: 'air' | 'liquid';
+  /** Which of the public prices; `usdPerChipHour` takes their place. */
   readonly price?: PriceQuery;
   readonly usdPerChipHour?: Dollars;
   /** kg CO2e per kWh of the grid, litres per kWh of the machines. */
@@ -52,6 +58,7 @@ export interface FleetPlanOptions {
   readonly maxShare?: number;
 }
 
+/** A split of the load over several systems, its cost an hour, and how concentrated it is. */
 export interface MixResult extends Pick<Portfolio, 'usdPerHour' | 'hhi'> {
   readonly name: 'cheapest' | 'same mix after the shocks' | 'cheapest after the shocks';
   readonly mix: readonly { readonly name: string; readonly tokensPerS: number; readonly share: number }[];
@@ -108,10 +115,12 @@ function checkShares(shares: ReadonlyMap<string, number> = new Map()): void {
   if (sum > 1 + 1e-9) throw new RangeError(`"share" expected shares of at most 1 together, got ${sum}`);
 }
 
+/** Systems with a part of the fleet; one without a share is no member. */
 function shared(systems: readonly SystemSpec[], shares: ReadonlyMap<string, number>) {
   return systems.map((system) => ({ system, share: shares.get(system.id) ?? 0 })).filter(({ share }) => share > 0);
 }
 
+/** The part of a target that one member has. Chips are whole: a product that rounding left just below one counts as it. */
 function partOf(target: FleetTarget, share: number): FleetTarget {
   switch (target.type) {
     case 'power':
@@ -181,6 +190,7 @@ function compare(a: FleetPlan, b: FleetPlan): number {
   );
 }
 
+/** Sums over a mixed fleet; one unknown part makes the sum unknown. */
 function totalOf(plans: readonly FleetPlan[]): FleetPlanResult['total'] {
   const sum = (name: 'chips' | 'buildingPowerMW' | 'usdPerHour' | 'tokensPerS') =>
     plans.reduce<number | null>(

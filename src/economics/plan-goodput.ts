@@ -17,9 +17,11 @@ import { simulateGoodput } from './goodput-simulation.ts';
 import { componentMtbf, jobMtbf, type ReliabilityProfile, reliabilityProfiles } from './reliability.ts';
 import { detourSlowdown, reroutedGoodput } from './reroute.ts';
 
+/** Of the header: 2 + 4 + 8. Gradients are not stored, a step makes them anew. */
 const STATE_BYTES_PER_PARAMETER = 14;
 
 export interface GoodputPlanOptions {
+  /** Sizes of the job, a row each. */
   readonly chips: readonly number[];
   /** Observed failures; those of the first shipped profile if left out. */
   readonly reliability?: ReliabilityProfile;
@@ -27,6 +29,7 @@ export interface GoodputPlanOptions {
   readonly write?: Seconds;
   readonly model?: ModelSpec;
   readonly storage?: BytesPerSecond;
+  /** From a failure until work goes on, 600 s if left out; work between checkpoints, the best interval if left out. */
   readonly restart?: Seconds;
   readonly interval?: Seconds;
   /** How long a failed unit is away, for the spares; replicas of the elastic job, and what their leaving costs. */
@@ -39,21 +42,28 @@ export interface GoodputPlanOptions {
   /** Detours round broken links on these systems, instead of a stop; the part of a step that communication takes. */
   readonly reroute?: SystemSpec;
   readonly communication?: number;
+  /** Of the Monte Carlo. */
   readonly seed?: number;
 }
 
+/** One size of the job. Goodput is work done / time, between 0 and 1. */
 export interface GoodputRow {
   readonly chips: number;
+  /** Mean time between the failures that stop the job, in minutes. */
   readonly mtbfMin: number;
+  /** Time that a checkpoint stops the job, time that a restart takes, work between two checkpoints. */
   readonly checkpointS: number;
   readonly restartS: number;
   readonly intervalS: number;
+  /** Checkpoint and restart: by the closed form, and failure by failure with one standard deviation of that. */
   readonly goodput: number;
   readonly goodputMonteCarlo: number;
   readonly standardError: number;
+  /** Expected length of a step with stragglers / without. */
   readonly stragglerFactor: number;
   /** Spare units that are all out at most once in a hundred failures. */
   readonly spareUnits: number;
+  /** Of a job that loses a replica in place of its work. */
   readonly goodputElastic: number;
   /** Null where no system to take detours on was named. */
   readonly goodputRerouted: number | null;
@@ -63,7 +73,9 @@ export interface GoodputRow {
 export interface GoodputPlan {
   readonly schemaVersion: 1;
   readonly reliability: string;
+  /** Whether the rates are the user's or were observed on other machines. */
   readonly note: string;
+  /** Null without a model. */
   readonly checkpointBytes: Bytes | null;
   /** All-reduce of 64 MiB with a dead link / without. */
   readonly detourSlowdown: number | null;

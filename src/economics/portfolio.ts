@@ -25,12 +25,14 @@ export interface Shock {
   readonly supply?: number;
 }
 
+/** What one supplier serves: its throughput, and its part of the demand. */
 export interface Mix {
   readonly name: string;
   readonly throughput: number;
   readonly share: number;
 }
 
+/** A split of the demand. `hhi` is the concentration, 1 / n to 1. */
 export interface Portfolio {
   readonly mix: readonly Mix[];
   readonly usdPerHour: number;

@@ -12,6 +12,7 @@ import { defaultPrice, prices, systems } from '../hardware/catalog.ts';
 import type { PriceRow, SystemSpec } from '../hardware/spec.ts';
 import { expectFinite } from './expect.ts';
 
+/** Ways to pay, as the rows of data/prices.json name them. */
 export const PRICE_BASES = ['on-demand', 'capacity-block', 'reserved', 'spot', 'list'] as const;
 export type PriceBasis = (typeof PRICE_BASES)[number];
 
@@ -40,6 +41,7 @@ function checkPriceQuery({ date, basis, region }: PriceQuery, rows: readonly Pri
   if (region !== undefined) expectOneOf('price-region', region, regions);
 }
 
+/** A row may hold for several regions, as one text. */
 function regionsOf({ region }: PriceRow): string[] {
   return region?.split(', ') ?? [];
 }
@@ -81,6 +83,7 @@ export function chipPrice(
   const others = systems()
     .filter((other) => other.chip.id === chip.id && other.id !== system.id)
     .sort((a, b) => b.chips - a.chips);
+  // The system itself, then the largest with the chip, then the chip: some makers' prices are of a chip.
   for (const { id, chips } of [system, ...others, { id: chip.id, chips: 1 }]) {
     const row = choosePrice(id, query, rows);
     if (row === null) continue;

@@ -14,12 +14,14 @@ import { requireEntry } from '../hardware/lookup.ts';
 import { known, parseData, record, text } from '../hardware/schema.ts';
 import * as data from './data.gen.ts';
 
+/** One cause of failures that stop the job. */
 export interface FailureComponent {
   readonly name: string;
   /** Failures per chip and second. */
   readonly rate: number;
 }
 
+/** What was observed on one machine, as rates. */
 export interface ReliabilityProfile {
   readonly id: string;
   readonly name: string;
@@ -27,6 +29,7 @@ export interface ReliabilityProfile {
   readonly components: readonly FailureComponent[];
 }
 
+/** Events in an exposure of chips x time, in the file; rates everywhere else. */
 const profileFile = record({
   id: text,
   name: text,

@@ -28,6 +28,7 @@ const NETWORK = 'network switch or cable';
 export function detourSlowdown(system: SystemSpec, bytes: Bytes = 2 ** 26): number {
   const healthy = createCluster(system, { rank: 'chip' });
   const { scaleUp } = healthy;
+  // A link from a chip to itself is its cores' path over the chip's own memory: no cable that could break.
   const link = scaleUp.from.findIndex((from, i) => from !== scaleUp.to[i]);
   if (link === -1) return 1;
   const [name] = linkName(scaleUp, link).split(' ') as [string];
@@ -62,6 +63,7 @@ export function reroutedGoodput(job: ReroutedJob): number {
   const rest = components.filter(({ name }) => name !== NETWORK);
   if (rest.length === 0) throw new RangeError(`"reliability" expected failures that stop a job, got ${reliability.id}`);
   const linkRate = components.reduce((sum, { name, rate }) => (name === NETWORK ? sum + rate : sum), 0);
+  // Poisson: the probability that at least one link is broken.
   const isSlow = 1 - exp(-chips * linkRate * repair);
   const mtbf = jobMtbf({ ...reliability, components: rest }, chips);
   return goodput({ mtbf, write, restart }) / (1 + isSlow * communication * (slowdown - 1));

@@ -52,10 +52,15 @@ export interface ServingPoint {
   readonly ep: number;
 }
 
+/** How one group of chips shares the model. */
 type Cut = Pick<ServingPoint, 'tp' | 'dp' | 'ep'>;
 
 const MAX_BATCH = 2 ** 16;
 
+/**
+ * The ways to cut that are tried. Experts stay in the tensor-parallel group, or are spread over the largest power-of-two multiple
+ * of it that has an expert for each rank: more ranks share the weights, and the attention is repeated.
+ */
 function cuts({ kinds }: ModelSpec, chips: number): Cut[] {
   const experts = Math.max(...kinds.map(({ mlp }) => (mlp.kind === 'moe' ? mlp.experts : 1)));
   const found: Cut[] = [];
@@ -180,6 +185,7 @@ export function bestServing(system: SystemSpec, options: ServingOptions): Servin
   return servingWithin(servingRows(system, options), options.tpot);
 }
 
+/** Null where the model cannot be cut so: the search passes over it. */
 function planOf(options: ServingOptions, cut: Cut, batch: number): InferencePlan | null {
   const { model, formats, input, output, software = 'library' } = options;
   const { tp, dp, ep } = cut;

@@ -23,6 +23,7 @@ export interface TrainingWorkload {
   readonly globalBatch: number;
 }
 
+/** The best plan of a system: what it reaches, and how it is cut. */
 export interface TrainingPoint {
   readonly tokensPerSecondPerChip: number;
   readonly step: Seconds;

@@ -4,10 +4,12 @@ import type { ModelPreset } from '../models/presets.ts';
 import { formatBytes, significant } from './numbers.ts';
 import { table } from './table.ts';
 
+/** Null and undefined: nobody publishes it, or the chip has no such thing. */
 function optional(value: number | null | undefined, text: (value: number) => string): string {
   return value === null || value === undefined ? '-' : text(value);
 }
 
+/** The shape of a fabric in a few words; links and rates are in `trnsim show`. */
 function fabricName(fabric: FabricSpec | null): string {
   if (fabric === null) return 'unknown';
   if (fabric.type === 'single') return 'one chip';
@@ -18,6 +20,7 @@ function fabricName(fabric: FabricSpec | null): string {
   return `torus ${fabric.dimensions.map(({ size }) => size).join('x')}`;
 }
 
+/** A line a system; memory is that of all its chips, power that of the whole system. */
 export function systemsReport(systems: readonly SystemSpec[]): string {
   return table(systems, [
     { title: 'id', value: ({ id }) => id },
@@ -37,6 +40,7 @@ export function systemsReport(systems: readonly SystemSpec[]): string {
   ]);
 }
 
+/** A line a chip: dense peaks in TFLOP/s, memory and its bandwidth in GB/s, TDP. */
 export function chipsReport(chips: readonly ChipSpec[]): string {
   const peak = (name: 'bf16' | 'fp8' | 'mxfp8') => (chip: ChipSpec) =>
     optional(chip.peak[name], (f) => significant(f / 1e12));
@@ -54,6 +58,7 @@ export function chipsReport(chips: readonly ChipSpec[]): string {
   ]);
 }
 
+/** A line a model; parameters as its maker counts them. */
 export function modelsReport(models: readonly ModelPreset[]): string {
   return table(models, [
     { title: 'id', value: ({ id }) => id },
@@ -78,6 +83,7 @@ export function entryReport(spec: object, sources: Readonly<Record<string, strin
   return cited.length > 0 ? `${lines}\nsources\n${cited.join('')}` : lines;
 }
 
+/** Walks the entry as its file has it. A quantity is one line with kind and source, and its alternatives follow by name. */
 function entryLines(value: unknown, path: string): EntryLine[] {
   if (typeof value !== 'object' || value === null) return [{ path, text: String(value) }];
   if (isQuantity(value)) {
@@ -91,6 +97,7 @@ function entryLines(value: unknown, path: string): EntryLine[] {
   return Object.entries(value).flatMap(([key, item]) => entryLines(item, path === '' ? key : `${path}.${key}`));
 }
 
+/** A number of a data file (data/README.md). */
 interface QuantityFile {
   readonly name?: string;
   readonly value: number | string | null;

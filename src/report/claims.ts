@@ -5,6 +5,7 @@ import { table } from './table.ts';
 
 const RELATIONS = { equals: '', 'at-least': '>= ', 'at-most': '<= ' } as const;
 
+/** The figure claimed with its relation, or what the statement gives in place of one. */
 function claimedText({ claimed, relation, stated }: ClaimRow): string {
   return claimed === null || relation === null ? scenarioText(stated) : `${RELATIONS[relation]}${significant(claimed)}`;
 }
@@ -26,10 +27,12 @@ function verdict({ agrees, kind, stated, command }: ClaimRow): string {
   return Object.keys(stated).length > 0 ? 'computed from it' : 'no figure';
 }
 
+/** A quote cut to fit a column; in full with `--id` and on the page. */
 function short(text: string, length: number): string {
   return text.length <= length ? text : `${text.slice(0, length - 3)}...`;
 }
 
+/** Without an elasticity, the figure itself with the input doubled. */
 function elasticityText({ elasticity, doubled }: Sensitivity): string {
   return elasticity === null ? `(doubled: ${significant(doubled)})` : significant(elasticity);
 }
@@ -57,6 +60,7 @@ export function claimsReport(claims: readonly ClaimRow[], isFull: boolean): stri
   return `${rows}\n${summary}`;
 }
 
+/** One claim, all that comes out of its computation a line each. */
 function inFull(row: ClaimRow): string {
   const details = Object.entries(row.details).map(([name, value]) => [name, text(value)] as const);
   const lines = [
@@ -84,6 +88,7 @@ function text(value: number | string): string {
 /** A page for the documentation: one section a claim that is computed, a table of the features. */
 export function claimsMarkdown(claims: readonly ClaimRow[]): string {
   const calculated = claims.filter(({ kind }) => kind === 'CALC');
+  // Quotes may have bars, which Markdown would take for columns.
   const cells = (parts: readonly string[]) => `| ${parts.map((part) => part.replaceAll('|', '\\|')).join(' | ')} |\n`;
   const head = (titles: readonly string[]) => cells(titles) + cells(titles.map(() => '---'));
   const overview = calculated.map((row) =>

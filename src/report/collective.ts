@@ -4,6 +4,7 @@ import type { CollectiveResult } from '../workloads/collective.ts';
 import { formatBytes, formatTime, significant } from './numbers.ts';
 import { table } from './table.ts';
 
+/** Busiest links that are listed. */
 const SHOWN_LINKS = 5;
 /** Rounds of a formula that are written out. */
 const SHOWN_ROUNDS = 3;
@@ -32,6 +33,7 @@ export function collectiveReport(result: CollectiveResult, explanation?: Explana
   return `${title}${rows}${average}${chosen}${totals(result)}${links(result)}${explanation ? why(explanation) : ''}`;
 }
 
+/** What the exchange draws and costs, or why nobody can say. */
 function totals({ energyJ, energyReason, costUsd, costReason }: CollectiveResult): string {
   const energy = energyJ === null ? `unknown: ${energyReason}` : `${significant(energyJ)} J (${energyReason})`;
   const cost = costUsd === null ? `unknown: ${costReason}` : `${significant(costUsd)} USD (${costReason})`;
@@ -51,6 +53,7 @@ function links({ bottlenecks }: CollectiveResult): string {
   return `\n${rows}`;
 }
 
+/** Why the plan was chosen: the candidates by time, their formulas, and the steps of the best. */
 function why({ plans, reason }: Explanation): string {
   const candidates = table(plans.slice(0, SHOWN_PLANS), [
     { title: 'candidate', value: ({ name, protocol }) => `${name}, ${protocol}` },

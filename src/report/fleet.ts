@@ -8,8 +8,10 @@ import type { Ramp } from '../economics/ramp.ts';
 import { significant } from './numbers.ts';
 import { table } from './table.ts';
 
+/** A row of the table, a column a fleet: one place says in which order and words the figures come. */
 type Line = readonly [name: string, value: (plan: FleetPlan) => string];
 
+/** The figure with its unit, or that nobody publishes it. */
 function known(value: number | null, unit: string): string {
   return value === null ? 'unknown' : `${large(value)} ${unit}`.trim();
 }
@@ -109,6 +111,7 @@ export function fleetReport({ plans, total, mix }: FleetPlanResult): string {
       value: (row: readonly string[]) => row[i + 1]!,
     })),
   ];
+  // Figures rest on powers, prices and plans that differ in how sure they are: each says where it is from.
   const sources = plans.flatMap(({ system, powerSource, priceReason, throughputReason }) => [
     `${system}: power from ${powerSource}`,
     `${system}: price from ${priceReason}`,
@@ -146,6 +149,7 @@ export function goodputReport({ reliability, note, plans }: GoodputPlan): string
     { title: 'spares', value: ({ spareUnits }) => large(spareUnits), align: 'right' },
     { title: 'straggler x', value: ({ stragglerFactor }) => significant(stragglerFactor), align: 'right' },
   ]);
+  // Shares are the same for every size; the times are of the first one.
   const components = table(plans[0]?.mtbfByComponent ?? [], [
     { title: 'stops the job', value: ({ name }) => name },
     { title: 'share', value: ({ sharePct }) => `${sharePct.toFixed(1)} %`, align: 'right' },

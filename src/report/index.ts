@@ -1,4 +1,7 @@
-/** The text that the command line prints: one function a result. */
+/**
+ * The text that the command line prints: one function a result. A report computes nothing but shares and sums of what it is
+ * given, writes a reason where a figure is unknown, and ends in a newline.
+ */
 export { chipsReport, entryReport, modelsReport, systemsReport } from './catalogue.ts';
 export { claimsMarkdown, claimsReport } from './claims.ts';
 export { collectiveReport } from './collective.ts';

@@ -3,6 +3,7 @@ import type { BreakdownNs, InferenceResult } from '../workloads/inference/infer.
 import { formatBytes, formatTime, significant } from './numbers.ts';
 import { table } from './table.ts';
 
+/** Parts of a step in the order of the table; one that takes no time is left out. */
 const PARTS: readonly (readonly [keyof BreakdownNs | 'interruptionNs', string])[] = [
   ['matmulNs', 'matmuls with weights'],
   ['attentionNs', 'attention'],

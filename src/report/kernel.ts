@@ -12,6 +12,7 @@ export function kernelReport(result: KernelResult): string {
     .map(([name, size]) => `${name} ${size}`)
     .join(', ');
   const where = program === null ? chip : `${cores} core${cores === 1 ? '' : 's'} of ${chip}`;
+  // A reader who did not ask for cores should see that the time is not that of the chip.
   const chosen = result.isDefaultCores && program !== null ? ' (one logical core; --cores takes more)' : '';
   const totals: (readonly [string, string])[] = [
     ['time', `${formatTime(result.timeNs)} (model: ${result.fidelity})`],

@@ -10,6 +10,7 @@ import type { PipelineRun, TimedPass } from '../workloads/pipeline/engine.ts';
 import { BACKWARD, FORWARD, WEIGHT } from '../workloads/pipeline/pass.ts';
 import { formatTime, significant } from './numbers.ts';
 
+/** Of text, whatever the run takes: a terminal's width. */
 const COLUMNS = 120;
 const SYMBOLS = '0123456789';
 
@@ -41,6 +42,7 @@ export function pipelineText({ time, passes, busy }: PipelineRun): string {
 }
 
 const COLOURS: Readonly<Record<TimedPass['kind'], string>> = ['#4c78a8', '#f58518', '#f58518', '#72b7b2'];
+/** Pixels of a device's row, and of the drawing. */
 const ROW = 22;
 const WIDTH = 1200;
 

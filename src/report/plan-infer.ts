@@ -3,13 +3,16 @@ import type { InferenceRow } from '../workloads/inference/search.ts';
 import { formatBytes, formatTime, significant } from './numbers.ts';
 import { table } from './table.ts';
 
+/** What `trnsim plan --infer` prints as JSON. */
 export interface InferencePlanAnswer {
   readonly model: string;
   readonly system: string;
   readonly nodes: number;
   readonly ranks: number;
   readonly objective: string;
+  /** False if it was interrupted: the counts are then of the cuts gone through. */
   readonly complete: boolean;
+  /** Ways to cut the model; plans, of all batches; plans that do not fit or run; plans within the limits. */
   readonly cuts: number;
   readonly spaceSize: number;
   readonly refused: number;

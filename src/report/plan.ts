@@ -4,13 +4,16 @@ import { formatBytes, formatTime, significant } from './numbers.ts';
 import { table } from './table.ts';
 import { planText } from './train.ts';
 
+/** What `trnsim plan --train` prints as JSON: the best of all cluster sizes, and the search of each. */
 export interface PlanAnswer {
   readonly objective: 'throughput' | 'cost' | 'latency';
   readonly plans: readonly PlanRow[];
+  /** Plans that no other beats in both throughput and cost. */
   readonly pareto: readonly PlanRow[];
   readonly searches: readonly SearchResult[];
 }
 
+/** The axes that were searched, so that a reader sees what was not tried. */
 function spaceText({ system, nodes, ranks, space, spaceSize, fitting, complete }: SearchResult): string {
   const axes = Object.entries(space)
     .map(([axis, values]) => `  ${axis.padEnd(11)} ${values.join(' ')}\n`)

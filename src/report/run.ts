@@ -45,6 +45,7 @@ export function runReport(model: string, result: RunResult): string {
   return `${title}${rows}${lines}`;
 }
 
+/** The figure with its unit and what it rests on, or why it is not known. */
 function known(value: number | null, unit: string, reason: string): string {
   return value === null ? `unknown: ${reason}` : `${significant(value)} ${unit} (${reason})`;
 }

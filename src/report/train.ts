@@ -3,6 +3,10 @@ import type { TrainingBreakdown, TrainingResult } from '../workloads/training/tr
 import { formatBytes, formatTime, significant } from './numbers.ts';
 import { table } from './table.ts';
 
+/**
+ * Parts of a step in the order of the table; one that takes no time is left out. They add up to the step, since exchanges count
+ * only as far as nothing hides them.
+ */
 const PARTS: readonly (readonly [keyof TrainingBreakdown, string])[] = [
   ['computeNs', 'computing'],
   ['tensorParallelNs', 'tensor parallelism, exposed'],
@@ -57,6 +61,7 @@ export function trainReport(result: TrainingResult): string {
       ['buffers', memory.buffersBytes],
     ] as const
   ).map(([name, bytes]) => `${name} ${formatBytes(bytes)}`);
+  // An unknown figure is left out: the reason that follows says that it is.
   const perMTok = (value: number | null, unit: string) =>
     value === null ? '' : `${significant(value)} ${unit} per million tokens; `;
   const totals = table(

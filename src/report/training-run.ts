@@ -50,16 +50,19 @@ function lossText({ losses, loss, referenceLoss }: TrainingRunResult): string {
   return `${numbers} (${loss}; ${significant(referenceLoss)} at first in FP32 on one rank)`;
 }
 
+/** How far the gradients are off the reference, in which matrix most, and the bound that they are held to. */
 function checkText({ ok, maxRelError, errorBound, worstMatrix, ranksAgree }: TrainingRunResult): string {
   const error = maxRelError === null ? 'not finite' : significant(maxRelError);
   const copies = ranksAgree ? '' : '; copies of the weights differ';
   return `${ok ? 'ok' : 'FAILED'}: max relative error ${error} (${worstMatrix}) against FP32 on one rank, bound ${significant(errorBound)}${copies}`;
 }
 
+/** The gradient along one direction against the loss itself, moved a little both ways. */
 function slopeText({ predicted, measured, relError }: NonNullable<TrainingRunResult['finiteDifference']>): string {
   return `${significant(predicted)} along the gradient, ${significant(measured)} by finite differences, relative error ${significant(relError)}`;
 }
 
+/** What the flipped bit did, and which check of the machine would have noticed. */
 function flipText({ target, rank, element, bit, step, ...flip }: NonNullable<TrainingRunResult['flip']>): string {
   const effect = flip.weightError === null ? 'weights not finite' : `weights off by ${significant(flip.weightError)}`;
   const found =
@@ -71,6 +74,7 @@ function flipText({ target, rank, element, bit, step, ...flip }: NonNullable<Tra
   return `bit ${bit} of ${target} ${element} on rank ${rank} in step ${step}: ${effect}, last loss ${significant(flip.lossWithout)} without it; ${found}`;
 }
 
+/** The figure with its unit and what it rests on, or why it is not known. */
 function known(value: number | null, unit: string, reason: string): string {
   return value === null ? `unknown: ${reason}` : `${significant(value)} ${unit} (${reason})`;
 }

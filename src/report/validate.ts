@@ -7,6 +7,10 @@ function percent(value: number | null): string {
   return value === null ? '-' : `${value.toFixed(1)} %`;
 }
 
+/**
+ * The same columns for the summary and its breakdown. `by group` weighs experiments equally, `baseline` is the error of the
+ * estimate on the back of an envelope (docs/validation.md).
+ */
 function errorColumns<T extends ErrorSummary>(): Column<T>[] {
   const column = (title: string, value: (row: T) => string): Column<T> => ({ title, value, align: 'right' });
   return [
@@ -20,6 +24,7 @@ function errorColumns<T extends ErrorSummary>(): Column<T>[] {
   ];
 }
 
+/** Times with a unit that fits them; throughputs as they are. */
 function quantity(value: number, unit: ValidatedRow['unit']): string {
   return unit === 's' ? formatTime(value * 1e9) : `${significant(value)} ${unit}`;
 }

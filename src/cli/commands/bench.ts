@@ -18,11 +18,13 @@ import {
 } from '../../index.ts';
 
 interface BenchFlags {
+  /** Part of a kernel's name; empty for all. */
   readonly filter: string;
   readonly build: 'default' | 'deterministic' | 'turbo';
   readonly json?: boolean;
 }
 
+/** One kernel, number format and problem. FLOPs and bytes are those that the kernel's row counts. */
 interface BenchRow {
   readonly kernel: string;
   readonly dtype: DType;
@@ -36,6 +38,7 @@ interface BenchRow {
   readonly limit: 'arithmetic' | 'memory';
 }
 
+/** Enough for a minimum; small kernels run until the time is up, or this often. */
 const LEAST_RUNS = 5;
 const MOST_RUNS = 1000;
 const TIME_MS = 150;
@@ -74,6 +77,7 @@ export function readLimit(arena: Arena, bytes: number): number {
   return (size * repeats) / best!;
 }
 
+/** The best run is set beside the limits: what disturbs a run only makes it longer. The median says how much did. */
 function measure(row: KernelRow, dtype: DType, d: KernelRow['timed'][number], arena: Arena, peak: number): BenchRow {
   const make = (own: DType, shape: readonly number[], stream: number) => {
     const tensor = arena.tensor(own, shape);

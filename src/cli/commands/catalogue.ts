@@ -19,6 +19,7 @@ interface Flags {
   readonly json?: boolean;
 }
 
+/** A verb that lists: `items` for JSON, every number with its source, `report` for a table of the figures alone. */
 function addList(program: Command, name: string, what: string, items: () => unknown[], report: () => string): void {
   program
     .command(name)
@@ -29,6 +30,7 @@ function addList(program: Command, name: string, what: string, items: () => unkn
     });
 }
 
+/** One entry as its file has it. The prices of a system are in a file of their own, and are added. */
 function show(id: string, { json = false }: Flags): void {
   const entry = findEntryOfAny(id);
   const readings = prices().filter(
@@ -40,6 +42,7 @@ function show(id: string, { json = false }: Flags): void {
 }
 
 export function addCatalogueCommands(program: Command): void {
+  // The raw entries: the parsed ones have lost sources and kinds.
   const entries = (list: readonly { id: string }[]) => list.map(({ id }) => catalogueEntry(id)?.spec);
   addList(
     program,

@@ -1,4 +1,7 @@
-/** `trnsim claims`: what is said of Trainium in public, each figure computed beside the one claimed. */
+/**
+ * `trnsim claims`: what is said of Trainium in public, each figure computed beside the one claimed. `--markdown` is how
+ * docs/claims.md is made, and a test holds the page to it.
+ */
 import type { Command } from 'commander';
 import { claimsMarkdown, claimsReport, evaluateClaims, toJson } from '../../index.ts';
 

@@ -49,6 +49,7 @@ interface CollectiveFlags extends RankFlags {
 /** A sweep of more sizes than this is a mistake. */
 const MAX_SIZES = 256;
 
+/** An id of the catalogue, or a file. */
 function loadNetwork(network: string): NetworkSpec {
   return isPath(network) ? networkFromJson(parseJson(readTextFile(network), network), network) : findNetwork(network);
 }
@@ -80,11 +81,13 @@ function sweep(text: string): number[] {
 function run(collective: Collective, flags: CollectiveFlags): void {
   const { dtype, algorithm, fidelity, timing, explain = false, json = false } = flags;
   const system = loadSystem(flags.system, flags.alternative);
+  // A fault names a link, chip or rank of the cluster as it is built.
   const healthy = createCluster(system, {
     ...given(flags, ['nodes', 'chips', 'ranks', 'rank', 'lnc']),
     ...(flags.network !== undefined && { network: loadNetwork(flags.network) }),
   });
   const cluster = applyFaults(healthy, (flags.fault ?? []).flatMap(parseFault));
+  // Checked before the ranks are divided by it.
   const stride = expectInteger('stride', flags.stride ?? 1, 1, Math.max(1, cluster.ranks - 1));
   if (flags.schedule !== undefined && algorithm !== 'auto') {
     throw new RangeError(`"algorithm" expected none beside a schedule, got ${algorithm}`);
@@ -130,6 +133,7 @@ function explainedJson({ plans, reason }: ReturnType<typeof timeCollective>['exp
   };
 }
 
+/** An argument that commander checks like an option's choices, so that the error lists them. */
 function collectiveName(text: string): Collective {
   if ((COLLECTIVES as readonly string[]).includes(text)) return text as Collective;
   throw new InvalidArgumentError(`Expected one of ${COLLECTIVES.join(', ')}.`);

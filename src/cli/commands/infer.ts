@@ -27,14 +27,18 @@ export interface WorkloadFlags {
   readonly kvDtype?: string;
   readonly software: 'compiler' | 'library' | 'megakernel';
   readonly serving: 'static' | 'continuous';
+  /** Tokens of the prompt that one step computes; the whole prompt if left out. */
   readonly prefillChunk?: number;
   readonly page: number;
   readonly expertSkew: number;
+  /** Latent attention with the projections of keys and values multiplied into those of queries and outputs. */
   readonly absorbed: boolean;
+  /** Fixed shapes of compiled programs, as on Neuron: any of the four asks for them. */
   readonly compiledBatch?: number;
   readonly maxLength?: number;
   readonly promptBucket?: number;
   readonly contextBucket?: number;
+  /** A draft model, the tokens that it proposes, and the probability that one is accepted: an input, no prediction. */
   readonly speculation?: string;
   readonly draftTokens: number;
   readonly acceptance?: number;
@@ -53,8 +57,10 @@ interface InferFlags extends WorkloadFlags, RankFlags {
 }
 
 const FORMATS: readonly OperandFormat[] = ['f32', 'f16', 'bf16', 'fp8', 'mxfp8', 'mxfp4', 'nvfp4', 'int8'];
+/** Names that other tools use. */
 const ALIASES: Readonly<Record<string, OperandFormat>> = { fp32: 'f32', fp16: 'f16' };
 
+/** @throws RangeError that names the flag and lists the formats */
 function format(name: string, text: string): OperandFormat {
   const value = ALIASES[text] ?? text;
   const known = FORMATS.find((each) => each === value);
@@ -107,6 +113,7 @@ function compiledShapes({ compiledBatch, maxLength, promptBucket, contextBucket,
 function run(flags: InferFlags): void {
   const { json = false } = flags;
   const options = { ...workload(flags), ...given(flags, ['tp', 'pp', 'ep', 'dp', 'cp', 'batch']) };
+  // The plan says how many ranks there are, and the machine is as large as that unless `--nodes` says otherwise.
   const cluster = createCluster(loadSystem(flags.system), {
     ranks: planRanks(inferencePlan(options)),
     ...given(flags, ['nodes', 'rank', 'lnc']),

@@ -36,8 +36,13 @@ interface KernelFlags {
   readonly json?: boolean;
 }
 
+/** `seqKv` as the flag `--seq-kv`. */
 const kebab = (name: string): string => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 
+/**
+ * Reads the flags, times the operator, and writes what was asked for. A path that cannot be written is refused before the
+ * work, and `--trace-out` and `--profile-out` are two files of one and the same profile.
+ */
 function run(op: string, flags: KernelFlags & Readonly<Record<string, unknown>>): void {
   const { weightDtype, outDtype, traceOut, profileOut, json = false } = flags;
   const dims = Object.fromEntries(
@@ -57,6 +62,7 @@ function run(op: string, flags: KernelFlags & Readonly<Record<string, unknown>>)
   if (traceOut !== undefined) checkWritable(traceOut);
   if (profileOut !== undefined) checkFolder(profileOut);
   const result = runKernel(options);
+  // A second pass that keeps every instruction: for the time alone, loops are folded and nothing is kept.
   if (traceOut !== undefined || profileOut !== undefined) {
     const profile = profileKernel(options);
     if (traceOut !== undefined) {
@@ -96,6 +102,7 @@ export function addKernelCommand(program: Command): void {
     .option('--trace-out <file>', 'write a timeline of one core for ui.perfetto.dev')
     .option('--profile-out <dir>', 'write the Parquet tables of Neuron Explorer into this folder')
     .option('--json', 'print one JSON document');
+  // All operators' dimensions are flags; which ones an operator has, the library checks.
   for (const name of DIMENSION_NAMES) command.option(`--${kebab(name)} <n>`, 'a dimension', wholeNumber);
   command
     .addHelpText(

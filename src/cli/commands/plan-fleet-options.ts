@@ -6,11 +6,13 @@ import { InvalidArgumentError, Option } from 'commander';
 import { PRICE_BASES, type PriceBasis, type Shock } from '../../index.ts';
 
 export interface FleetFlags {
+  /** Targets, of which a fleet has one: watts, dollars, tokens per second, chips. */
   readonly power?: number;
   readonly budget?: number;
   readonly years: number;
   readonly load?: number;
   readonly chips?: number;
+  /** Sizes of the job that failures are asked of. */
   readonly goodput?: readonly number[];
   readonly costs?: boolean;
   readonly reroute?: string;
@@ -21,6 +23,7 @@ export interface FleetFlags {
   readonly weightDtype?: string;
   readonly input?: number;
   readonly output?: number;
+  /** Milliseconds, and 100 if left out: an answer without a limit would be one that nobody waits for. */
   readonly tpot: number;
   readonly efficiency?: number;
   readonly tokensPerChip?: number;
@@ -34,6 +37,7 @@ export interface FleetFlags {
   readonly chipPrice?: number;
   readonly carbonIntensity?: number;
   readonly waterIntensity?: number;
+  /** By id of a system or a chip: parts of a fleet, chips that can be had, factors on price or supply. */
   readonly share?: readonly (readonly [string, number])[];
   readonly supply?: readonly (readonly [string, number])[];
   readonly shock?: readonly (readonly [string, Shock])[];
@@ -42,6 +46,7 @@ export interface FleetFlags {
   readonly rampGrowth?: number;
   readonly rampLimit?: number;
   readonly reliability?: string;
+  /** Seconds, as `restart`, `interval`, `repair` and `resize`. */
   readonly checkpoint?: number;
   readonly storage?: string;
   readonly restart?: number;
@@ -57,6 +62,7 @@ export interface FleetFlags {
   readonly json?: boolean;
 }
 
+/** Of amounts: B is a billion, as budgets are written. */
 const PREFIXES: Readonly<Record<string, number>> = { '': 1, k: 1e3, K: 1e3, M: 1e6, G: 1e9, B: 1e9, T: 1e12 };
 
 /** A number with an optional prefix and, where one is named, its unit: `2GW`, `1.5M`, `10B`, `1e6`. */
@@ -73,6 +79,7 @@ function scaled(unit: string): (text: string) => number {
 
 const number = scaled('');
 
+/** Commander calls the parser once a flag, with what came before. */
 function collect<T>(parse: (text: string) => T): (text: string, before?: readonly T[]) => T[] {
   return (text, before = []) => [...before, ...text.split(',').map(parse)];
 }

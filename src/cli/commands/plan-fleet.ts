@@ -29,6 +29,7 @@ import { isPath, readTextFile } from '../files.ts';
 import { loadModel, loadSystem } from '../machines.ts';
 import type { FleetFlags } from './plan-fleet-options.ts';
 
+/** Flags that other questions share come as lists, as one text, or not at all. */
 function list(value: string | readonly string[] | undefined): readonly string[] {
   return value === undefined ? [] : typeof value === 'string' ? [value] : value;
 }
@@ -43,6 +44,7 @@ function systemOf(id: string): SystemSpec {
   return isSystem ? loadSystem(id) : largestSystem(id);
 }
 
+/** @throws RangeError if no system has the chip */
 function largestSystem(id: string): SystemSpec {
   const chip = findChip(id);
   const own = systems().filter((system) => system.chip.id === chip.id);
@@ -50,6 +52,7 @@ function largestSystem(id: string): SystemSpec {
   return own.reduce((most, system) => (system.chips > most.chips ? system : most));
 }
 
+/** The one target that was named. @throws RangeError if there are none or several */
 function targetOf({ power, budget, load, chips, years }: FleetFlags): FleetTarget {
   const targets: (FleetTarget | undefined)[] = [
     power === undefined ? undefined : { type: 'power', watts: power },
@@ -110,6 +113,7 @@ function fleetPlan(flags: FleetFlags): FleetPlanOptions {
   };
 }
 
+/** An id of the shipped profiles, or a file. */
 function reliabilityOf(id: string): ReliabilityProfile {
   return isPath(id) ? reliabilityFromJson(parseJson(readTextFile(id), id), id) : findReliability(id);
 }
@@ -130,6 +134,7 @@ const GOODPUT_FLAGS = [
 /** Chips and sequences of the training step whose tokens `--costs --model` prices: the same job on every system. */
 const TRAINED = { chips: 64, seq: 4096, globalBatch: 256 } as const;
 
+/** `fleetPlan` reads the flags and wants a target. Prices of a chip need none, so one chip stands for it. */
 function costOptions(flags: FleetFlags): CostPlanOptions {
   const { workload, price } = fleetPlan({ ...flags, chips: 1 });
   const ids = [...list(flags.system), ...(flags.chip ?? [])];
@@ -172,6 +177,7 @@ export function runFleetPlan(flags: FleetFlags): void {
   if (flags.years !== 1 && flags.budget === undefined)
     throw new RangeError(`"years" expected with --budget, got ${flags.years} without one`);
   const result = planFleet(fleetPlan(flags));
+  // The best where fleets are ranked; the first member of a mixed one.
   const fleet = result.plans[0]!;
   const arrival =
     rampPerWeek === undefined

@@ -35,7 +35,9 @@ export interface InferPlanFlags
   readonly json?: boolean;
 }
 
+/** Flags that can hold several values to try. */
 const AXES: readonly (keyof InferenceSpace)[] = ['tp', 'pp', 'cp', 'ep', 'batch'];
+/** 128 + SIGINT, as shells report it. */
 const INTERRUPTED = 130;
 /** On one machine the cheapest token is that of the highest throughput. */
 const OBJECTIVES: Readonly<Record<InferPlanFlags['objective'], InferenceObjective>> = {
@@ -44,6 +46,10 @@ const OBJECTIVES: Readonly<Record<InferPlanFlags['objective'], InferenceObjectiv
   latency: 'tpot',
 };
 
+/**
+ * Searches cut by cut. Ctrl-C ends the search, not the command: the answer is of the cuts gone through, `complete` is false.
+ * @throws RangeError for a flag out of range, or several models, systems or lengths
+ */
 export async function runInferPlan(flags: InferPlanFlags): Promise<void> {
   const { maxTtft, maxTpot, objective, keep, json = false } = flags;
   if (!(keep >= 1 && keep <= 1000)) throw new RangeError(`"keep" expected 1..1000, got ${keep}`);
@@ -57,6 +63,7 @@ export async function runInferPlan(flags: InferPlanFlags): Promise<void> {
       return values === undefined ? [] : [[axis, values.map((text) => wholeNumberOf(axis, text))]];
     }),
   ) as InferenceSpace;
+  // Lists and numbers come from flags that other questions of `plan` define: a search takes one of each.
   const options = workload({
     ...flags,
     model: one('model', 'infer', flags.model),
@@ -105,6 +112,7 @@ export async function runInferPlan(flags: InferPlanFlags): Promise<void> {
   if (isStopped) process.exitCode = INTERRUPTED;
 }
 
+/** What the limits would have to allow: the least times of any plan, not of one and the same. */
 function leastTimes(rows: readonly InferenceRow[]): InferencePlanAnswer['least'] {
   if (rows.length === 0) return null;
   const least = (key: 'ttftNs' | 'tpotNs'): number => rows.reduce((low, row) => Math.min(low, row[key]), Infinity);

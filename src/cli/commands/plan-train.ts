@@ -52,9 +52,12 @@ export interface PlanFlags
   readonly out?: string;
 }
 
+/** Axes whose values are numbers; the others are names, which the library checks. */
 const NUMERIC_AXES: readonly (keyof SpaceOptions)[] = ['tp', 'pp', 'cp', 'ep', 'microBatch', 'interleave', 'zero'];
+/** Each thread has tables of its own: more threads than this take memory rather than time. */
 const MOST_JOBS = 64;
 const MOST_LINES_BYTES = 2 ** 28;
+/** 128 + SIGINT, as shells report it. */
 const INTERRUPTED = 130;
 
 /** The job and the axes that the flags fix, on `nodes` systems, or as many as the flags say. */
@@ -146,6 +149,7 @@ class Journal {
   }
 }
 
+/** What the search of one cluster size works with. */
 interface Run {
   readonly search: TrainingSearch;
   readonly keep: number;
@@ -216,6 +220,7 @@ function drive(
       // Otherwise of the one with most units left, which is least likely to be another worker's.
       const unit = todo.splice(same >= 0 ? same : mostLeft(todo, tpOf), 1)[0]!;
       tp = tpOf(unit);
+      // The limit is read when the unit is handed out: every plan found since lets the worker drop more.
       worker.postMessage({ unit, keep, limit: limit() } satisfies UnitRequest);
     };
     worker.on('error', reject);
@@ -234,6 +239,11 @@ function mostLeft(todo: readonly number[], tpOf: (unit: number) => number): numb
   return todo.reduce((best, unit, at) => (left.get(tpOf(unit))! > left.get(tpOf(todo[best]!))! ? at : best), 0);
 }
 
+/**
+ * Searches every cluster size, orders all plans together, and prints the best. Ctrl-C ends the search and prints what was
+ * found; the exit code says so.
+ * @throws RangeError for a flag out of range, or `--out` with several sizes
+ */
 export async function runTrainPlan(flags: PlanFlags): Promise<void> {
   const { json = false, objective } = flags;
   if (!(flags.keep >= 1 && flags.keep <= 1000)) throw new RangeError(`"keep" expected 1..1000, got ${flags.keep}`);
@@ -252,6 +262,7 @@ export async function runTrainPlan(flags: PlanFlags): Promise<void> {
     for (const nodes of counts) {
       const { job, space } = searchJob(flags, nodes);
       const search = trainingSearch(job, space);
+      // What makes the job what it is, and small enough for a line: a journal with another header is of another job.
       const { cluster: _, constants: __, ...described } = search.setup;
       const header = {
         schemaVersion: 1,
@@ -271,6 +282,7 @@ export async function runTrainPlan(flags: PlanFlags): Promise<void> {
   } finally {
     process.off('SIGINT', interrupt);
   }
+  // A system without a public price comes last by cost.
   const cost = (row: SearchResult['plans'][number]) => row.costPerMTokUsd ?? Infinity;
   const plans = results
     .flatMap((result) => result.plans)

@@ -28,7 +28,9 @@ interface ReplayFlags {
   readonly system: string;
   readonly remoteMemory?: string;
   readonly commGroups?: string;
+  /** `astra`: ASTRA-sim's own answer to the nanosecond. `trnsim`: the same traces on physical links. */
   readonly timing: 'astra' | 'trnsim';
+  /** Which of ASTRA-sim's analytical backends `--timing astra` follows. */
   readonly congestion: 'unaware' | 'aware';
   readonly numQueuesPerDim: number;
   readonly injectionScale: number;
@@ -36,6 +38,7 @@ interface ReplayFlags {
   readonly json?: boolean;
 }
 
+/** @throws InvalidArgumentError, to which commander adds the flag and the text */
 function positive(text: string): number {
   if (!/^\d{1,9}(\.\d{1,9})?$/.test(text)) throw new InvalidArgumentError('Expected a number >= 0.');
   return Number(text);
@@ -65,6 +68,7 @@ function readTraces(workload: string, ranks: number): ReplayTrace[] {
   for (let rank = 0; rank < ranks; rank++) {
     const path = `${workload}.${rank}.et`;
     const bytes = readTraceFile(path);
+    // Ranks of one job often have the same trace: some hundred MB that need parsing once. A string is a key, a Buffer is not.
     const content = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
     const trace = known.get(content) ?? readChakra(bytes, path);
     known.set(content, trace);
@@ -73,6 +77,7 @@ function readTraces(workload: string, ranks: number): ReplayTrace[] {
   return traces;
 }
 
+/** Warnings of the parsers go to stderr, so that stdout is the answer alone. */
 async function run(flags: ReplayFlags): Promise<void> {
   const network = await parseAstraNetwork(readTextFile(flags.network), flags.network);
   const system = parseAstraSystem(readTextFile(flags.system), flags.system);

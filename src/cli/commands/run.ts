@@ -29,7 +29,9 @@ import { progressBar } from '../progress.ts';
 interface RunFlags extends RankFlags {
   readonly system: string;
   readonly ranks?: number;
+  /** Ranks that share the layer; as many as it can be cut for if left out. */
   readonly tp?: number;
+  /** Of the prompt, and with training of each sequence. */
   readonly tokens: number;
   readonly dtype: string;
   readonly rounding: 'nearest' | 'stochastic';
@@ -43,6 +45,7 @@ interface RunFlags extends RankFlags {
   readonly optimizer?: 'adamw' | 'sgd' | 'none';
   readonly rate?: number;
   readonly master?: boolean;
+  /** A fault injected on purpose: silent data corruption, and whether a check finds it. */
   readonly flipBit?: BitFlip;
   readonly traceOut?: string;
   readonly json?: boolean;
@@ -57,12 +60,14 @@ function bitFlip(text: string): BitFlip {
   return { target, step: Number(step), rank: Number(rank), element: Number(element), bit: Number(bit) };
 }
 
+/** Learning rates are written with exponents, which `decimal` refuses. */
 function finiteNumber(text: string): number {
   const value = Number(text);
   if (text.trim() === '' || !Number.isFinite(value)) throw new InvalidArgumentError('Expected a number.');
   return value;
 }
 
+/** Only the dense families are computed with real tensors: a `DecoderConfig`, where other verbs take any `ModelSpec`. */
 function loadModel(model: string): DecoderConfig {
   if (isPath(model)) return parseModelText(readTextFile(model), model);
   const preset = findModel(model);
@@ -76,6 +81,7 @@ function run(model: string, flags: RunFlags): void {
   const { traceOut, json = false } = flags;
   const shared = sharedOptions(model, flags);
   if (traceOut !== undefined) checkWritable(traceOut);
+  // `--no-master` is the one flag whose default is true.
   const isTraining = TRAINING.some((name) => flags[name] !== undefined) || flags.master === false;
   const progress = progressBar(isTraining ? 'steps' : 'ranks', !json);
   const onProgress = progress.update;
@@ -96,9 +102,11 @@ function run(model: string, flags: RunFlags): void {
     process.stderr.write(`trace written to ${traceOut}: open it in ui.perfetto.dev\n`);
   }
   process.stdout.write(json ? toJson({ model, ...done.result }) : text());
+  // The result stands on stdout all the same: it says by how much the check was missed.
   if (!done.result.ok) process.exitCode = 1;
 }
 
+/** What a layer and a training step both need. */
 function sharedOptions(model: string, flags: RunFlags): RunOptions {
   return {
     config: loadModel(model),

@@ -8,6 +8,7 @@ interface SelfTestFlags {
   readonly json?: boolean;
 }
 
+/** Exit code 3 if a check failed: the machine is not as described, which is no mistake of the command. */
 function run(system: string, { fault = [], json = false }: SelfTestFlags): void {
   const result = selfTest({ system: loadSystem(system), faults: fault.flatMap(parseFault) });
   process.stdout.write(json ? toJson(result) : selfTestReport(result));

@@ -31,6 +31,7 @@ export interface TrainingFlags extends RankFlags {
   readonly globalBatch: number;
   readonly dtype: string;
   readonly weightDtype?: string;
+  /** `fp32`: master weights and two moments, 12 bytes a parameter. `bf16`: two moments, 4 bytes, and gradients in BF16. */
   readonly optimizerDtype: 'fp32' | 'bf16';
   readonly software?: 'compiler' | 'library';
   readonly overlapGradients: boolean;
@@ -39,10 +40,12 @@ export interface TrainingFlags extends RankFlags {
   readonly flash: boolean;
   readonly fusedSoftmax: boolean;
   readonly dropout?: boolean;
+  /** Load of the busiest rank of experts / mean load, >= 1. */
   readonly expertSkew: number;
   readonly json?: boolean;
 }
 
+/** The flags of one step; the plan's own have the names of the library's options. */
 interface TrainFlags extends TrainingFlags, Omit<PlanOptions, 'sp'> {
   readonly sequenceParallel: boolean;
   readonly timeline?: boolean;
@@ -81,6 +84,7 @@ export function trainingJob(flags: TrainingFlags, ranks?: number): TrainingJobOp
   };
 }
 
+/** Flags that go into the plan as they are. One left out is the library's default, not one of the command line's. */
 const PLAN_KEYS = [
   'tp',
   'pp',
@@ -104,8 +108,10 @@ function run(flags: TrainFlags): void {
     ...given(flags, PLAN_KEYS),
     sp: sequenceParallel,
   };
+  // As many ranks as the degrees multiply to, unless a number of systems or chips says more: `dp` then fills them.
   const job = trainingJob(flags, tp * pp * dp * cp);
   const result = trainStep(job, options);
+  // The events of the pipeline are kept only when somebody looks at them.
   const drawn = timeline || svg !== undefined || traceOut !== undefined ? pipelineRun(job, options) : undefined;
   const encoder = new TextEncoder();
   if (svg !== undefined)
@@ -154,6 +160,7 @@ export function trainingOptions(): Option[] {
   ];
 }
 
+/** How the job is cut; `plan --train` has axes of the same names to search in their place. */
 function planOptions(): Option[] {
   return [
     numeric('--tp <n>', 'tensor parallelism'),

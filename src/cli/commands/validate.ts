@@ -11,6 +11,7 @@ import {
 } from '../../index.ts';
 import { readTextFile } from '../files.ts';
 
+/** Some 100 times the shipped file. */
 const MAX_MEASUREMENT_BYTES = 64 * 2 ** 20;
 
 interface ValidateFlags {
@@ -18,6 +19,7 @@ interface ValidateFlags {
   readonly kind?: MeasurementKind;
   readonly family?: string;
   readonly worst: number;
+  /** Percent; a gate for continuous integration. */
   readonly failOver?: number;
   readonly json?: boolean;
 }
@@ -34,6 +36,7 @@ function run({ measurements: path, kind, family, worst, failOver, json = false }
     ...(family !== undefined && { family }),
   });
   process.stdout.write(json ? toJson({ schemaVersion: 1, ...result }) : validationReport(result, worst));
+  // A family without any prediction has no error to be under the limit: it fails as well.
   const isOver = ({ medianAbsErrorPct }: { medianAbsErrorPct: number | null }) =>
     medianAbsErrorPct === null || medianAbsErrorPct > failOver!;
   if (failOver !== undefined && result.summary.some(isOver)) process.exitCode = 3;
