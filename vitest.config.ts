@@ -60,5 +60,6 @@ const withoutBrowser: TestProjectConfiguration = {
 };
 
 export default defineConfig({
-  test: { projects: [node, chromium === undefined ? withoutBrowser : browser(chromium)] },
+  // Vitest leaves one core free, which on two is half of the machine.
+  test: { maxWorkers: 2, projects: [node, chromium === undefined ? withoutBrowser : browser(chromium)] },
 });
