@@ -6,6 +6,7 @@
  * Without a Chromium the browser project shrinks to one test that is reported as skipped and says why in its name.
  */
 import { existsSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { playwright } from '@vitest/browser-playwright';
 import { defineConfig, type TestProjectConfiguration } from 'vitest/config';
 
@@ -61,5 +62,8 @@ const withoutBrowser: TestProjectConfiguration = {
 
 export default defineConfig({
   // Vitest leaves one core free, which on two is half of the machine.
-  test: { maxWorkers: 2, projects: [node, chromium === undefined ? withoutBrowser : browser(chromium)] },
+  test: {
+    maxWorkers: Math.max(2, availableParallelism() - 1),
+    projects: [node, chromium === undefined ? withoutBrowser : browser(chromium)],
+  },
 });
