@@ -29,6 +29,7 @@ export interface LinkClass {
   readonly latency: Seconds;
 }
 
+/** Nodes with the same faults and as many chips in use. */
 export interface NodeClass {
   readonly nodes: number;
   /** One of them. */
@@ -39,6 +40,7 @@ export interface NodeClass {
   readonly faulty: Topology | null;
 }
 
+/** Ranks that are equally slow and equally late. */
 export interface RankClass {
   readonly ranks: number;
   /** One of them. */
@@ -85,6 +87,7 @@ export function nodeClasses(cluster: Cluster): NodeClass[] {
   return classes;
 }
 
+/** The lowest node without faults: the example of the healthy ones. */
 function firstNotIn(keys: ReadonlyMap<number, unknown>): number {
   let first = 0;
   while (keys.has(first)) first++;
@@ -135,6 +138,7 @@ export function linkClasses(cluster: Cluster): LinkClass[] {
   return [...insideClasses(cluster), ...networkClasses(cluster)];
 }
 
+/** Links inside nodes: by class in those without faults, one by one in the others. */
 function insideClasses(cluster: Cluster): LinkClass[] {
   const byNode = nodeClasses(cluster);
   const healthy = byNode.filter(({ faulty }) => faulty === null).reduce((n, { nodes }) => n + nodes, 0);
@@ -149,6 +153,7 @@ function insideClasses(cluster: Cluster): LinkClass[] {
   return healthy > 0 ? classes : classes.filter(({ links }) => links > 0);
 }
 
+/** Links of the network: a class for each tier and direction, and each link with a fault by itself. */
 function networkClasses(cluster: Cluster): LinkClass[] {
   const { scaleOut } = cluster;
   if (scaleOut === null) return [];
@@ -173,6 +178,7 @@ function networkClasses(cluster: Cluster): LinkClass[] {
   return [...classes, ...own];
 }
 
+/** The ordinary ranks first, then the odd ones; only the odd ones are gone through, not the million of others. */
 export function rankClasses(cluster: Cluster): RankClass[] {
   const { ranks, ranksPerChip, slowChips, lateRanks, chipOf } = cluster;
   const odd = new Set<number>(lateRanks.keys());

@@ -95,6 +95,7 @@ export function degradeTopology(topology: Topology, remaining: ReadonlyMap<numbe
     bandwidth[link]! *= expectPart('remaining', part);
     if (part === 0) dead[link] = 1;
   }
+  // Slower links change no route; a dead one needs a table of detours.
   if (!dead.includes(1)) return { ...topology, bandwidth };
   checkConnected(topology, dead, node);
   return { ...topology, bandwidth, dead, table: new RouteTable(topology, dead) };
@@ -103,6 +104,7 @@ export function degradeTopology(topology: Topology, remaining: ReadonlyMap<numbe
 /** @throws ModelError if some chip can't reach chip 0 over live links, or chip 0 can't reach it */
 function checkConnected(topology: Topology, dead: Uint8Array, node: number): void {
   const { chips, from, to } = topology;
+  // From chip 0 and, with the links turned round, towards it: links are directed, and may die one way.
   for (const [start, end] of [
     [from, to],
     [to, from],
@@ -180,6 +182,7 @@ function findSubstitutes(cluster: Cluster, { tiers, remaining }: Clos): Map<numb
   return substitutes;
 }
 
+/** The first names, and how many more there are. */
 function list(names: readonly string[]): string {
   const more = names.length - NAMED;
   return names.slice(0, NAMED).join(', ') + (more > 0 ? ` and ${more} more` : '');

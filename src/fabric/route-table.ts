@@ -7,6 +7,7 @@
  */
 import { type Picoseconds, toPicoseconds } from '../base/units.ts';
 
+/** Directed links as parallel arrays: link l runs from vertex `from[l]` to `to[l]` and takes `latency[l]` seconds. */
 export interface Links {
   readonly vertices: number;
   readonly from: Int32Array;
@@ -68,6 +69,7 @@ export class RouteTable {
         const neighbor = from[link]!;
         if (done[neighbor] === 1 || this.#dead?.[link] === 1) continue;
         const candidate = distance[vertex]! + toPicoseconds(latency[link]!) * LATENCY_FIRST + 1;
+        // The lowest link number among equal paths, whatever the order in which vertices leave the queue.
         const isTie = candidate === distance[neighbor] && link < tree[neighbor]!;
         if (candidate < distance[neighbor]! || isTie) {
           tree[neighbor] = link;

@@ -58,7 +58,7 @@ export function chipsReport(chips: readonly ChipSpec[]): string {
   ]);
 }
 
-/** A line a model; parameters as its maker counts them. */
+/** A line a model; parameters of the whole model, in billions. */
 export function modelsReport(models: readonly ModelPreset[]): string {
   return table(models, [
     { title: 'id', value: ({ id }) => id },

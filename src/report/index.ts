@@ -1,6 +1,6 @@
 /**
- * The text that the command line prints: one function a result. A report computes nothing but shares and sums of what it is
- * given, writes a reason where a figure is unknown, and ends in a newline.
+ * The text that the command line prints: one function a result. A report words a result and decides nothing: what it says can
+ * be read from, or computed from, the JSON of the same verb.
  */
 export { chipsReport, entryReport, modelsReport, systemsReport } from './catalogue.ts';
 export { claimsMarkdown, claimsReport } from './claims.ts';

@@ -4,7 +4,7 @@ import { formatBytes, formatTime, significant } from './numbers.ts';
 import { table } from './table.ts';
 
 /**
- * Parts of a step in the order of the table; one that takes no time is left out. They add up to the step, since exchanges count
+ * Parts of a step in the order of the table; one that takes no time is left out. Exchanges count
  * only as far as nothing hides them.
  */
 const PARTS: readonly (readonly [keyof TrainingBreakdown, string])[] = [

@@ -50,7 +50,7 @@ function lossText({ losses, loss, referenceLoss }: TrainingRunResult): string {
   return `${numbers} (${loss}; ${significant(referenceLoss)} at first in FP32 on one rank)`;
 }
 
-/** How far the gradients are off the reference, in which matrix most, and the bound that they are held to. */
+/** How far the first step is off the reference, in which matrix most (without gradients: the loss), and the bound on it. */
 function checkText({ ok, maxRelError, errorBound, worstMatrix, ranksAgree }: TrainingRunResult): string {
   const error = maxRelError === null ? 'not finite' : significant(maxRelError);
   const copies = ranksAgree ? '' : '; copies of the weights differ';

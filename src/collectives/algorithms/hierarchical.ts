@@ -56,6 +56,7 @@ const eachNode = ({ nodes, places }: Table, make: (node: number) => Phase): Phas
 const eachPlace = ({ nodes, places }: Table, make: (place: number) => Phase): Phase =>
   nodes === 1 ? NOTHING : atOnce(Array.from({ length: places }, (_, place) => make(place)));
 
+/** The one column that the root is in: the other ranks of the root's node get or give their data inside it. */
 const rootColumn = (table: Table, place: number, make: (column: Team) => Phase): Phase =>
   table.nodes === 1 ? NOTHING : make(table.column(place));
 
@@ -136,6 +137,7 @@ const NEEDED: Partial<Record<Collective, { intra: readonly Collective[]; inter: 
   'all-reduce': { intra: ['reduce-scatter', 'all-gather'], inter: ['all-reduce'] },
 };
 
+/** What is missing to run a collective in two levels, as the end of a sentence; null if nothing is. */
 function requirement(collective: Collective, ranks: number, options: AlgorithmOptions): string | null {
   const { groupSize, intra, inter } = options;
   if (groupSize === undefined || intra === undefined || inter === undefined) {

@@ -26,6 +26,7 @@ import { ADD, COPY, DUPLICATE } from '../schedule.ts';
 import { type Algorithm, inOrder } from './algorithm.ts';
 import { type MakeRing, overOrders } from './ring.ts';
 
+/** Two ranks of one chip. The primary is on the ring. */
 interface Pair {
   readonly primary: number;
   readonly partner: number;
@@ -65,6 +66,7 @@ function rounds(
 /** Leaves the sum of each pair's part with its primary. */
 function reduceToPrimaries(ring: readonly Pair[]): Phase {
   const m = ring.length;
+  // Pair i sends the part of pair i - 1 first, and cannot reduce what it does not receive: its own two addends are summed here.
   const before = singleStep((emit) => {
     ring.forEach(({ primary, partner }, i) => {
       emitPart(emit, partner, primary, ring[(i - 1 + m) % m]!.part, ADD);

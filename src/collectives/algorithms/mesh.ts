@@ -44,6 +44,10 @@ function allGather({ members }: Team, parts: readonly Part[]): Phase {
   });
 }
 
+/**
+ * Everyone sends to the positions `distances` further on, all in one step. Distance 0 is the own block, which moves inside
+ * the rank's memory.
+ */
 function exchangeWith({ members }: Team, { blocks }: Exchange, distances: readonly number[]): Phase {
   const p = members.length;
   return singleStep((emit) => {
@@ -106,6 +110,7 @@ export const singleStepMesh: Algorithm = {
       for (let j = 0; j < members.length; j++) {
         for (const { offset, length } of data) {
           for (let i = 0; i < members.length; i++) {
+            // The receiver's own data is one of the addends, so that all ranks add in the same order.
             emit(members[i]!, members[j]!, offset, offset, length, i === 0 ? COPY : ADD);
           }
         }

@@ -11,6 +11,7 @@ import { bidirectionalRing, flatRing, ring } from './ring.ts';
 import { switchReduction } from './switch.ts';
 import { binomialTree, doubleBinaryTree } from './tree.ts';
 
+// The order is that of listings; `auto` goes by predicted time.
 const ALGORITHMS: readonly Algorithm[] = [
   ring,
   bidirectionalRing,

@@ -10,6 +10,10 @@ import { atOnce, NOTHING, type Phase, singleStep } from '../phase.ts';
 import { COPY, chunkStart } from '../schedule.ts';
 import { type Block, type Exchange, pairTable, type Team } from './algorithm.ts';
 
+/**
+ * The exchange over all rings at once, the data split over them.
+ * @param isBidirectional each ring also runs in reverse, and a block goes the shorter way
+ */
 export function ringAllToAll(
   team: Team,
   exchange: Exchange,
@@ -18,6 +22,7 @@ export function ringAllToAll(
 ): Phase {
   const p = team.members.length;
   const phases: Phase[] = [];
+  // Rings run at the same time, so each has scratch of its own behind that of the one before.
   let scratch = exchange.scratch;
   orders.forEach((order, r) => {
     const ownPieces = cutExchange(exchange, orders.length, r);
