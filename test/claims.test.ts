@@ -185,6 +185,22 @@ describe('changed data', () => {
     expect(world).toThrow('"datum" expected the path of a number, got chips/trn3/peak.fp9');
     expect(() => createWorld([{ datum: 'chips/trn3/name', factor: 2 }]).chip('trn3')).toThrow('"datum" expected');
   });
+
+  test('a price or a reliability profile that does not exist is an error too', () => {
+    const datum = 'prices/trn2.48xlarge/lottery';
+    expect(() => createWorld([{ datum, factor: 2 }])).toThrow(`"datum" expected a price that is listed, got ${datum}`);
+    expect(() => createWorld([{ datum: 'reliability/nobody', factor: 2 }])).toThrow('got "nobody"');
+  });
+
+  test('a changed model is computed anew, also where the unchanged one was computed before', () => {
+    expect(row('23').computed).toBeGreaterThan(0);
+    const [other] = evaluateClaims({
+      id: '23',
+      changes: [{ datum: 'models/gpt-oss-120b/hidden', factor: 2 }],
+      withSensitivity: false,
+    });
+    expect(other!.computed).not.toBe(row('23').computed);
+  });
 });
 
 describe('trnsim claims', () => {

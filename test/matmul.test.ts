@@ -66,8 +66,12 @@ describe('matmul', () => {
     const a = arena.tensor('f32', [2, 3]);
     expect(() => matmul(a, arena.tensor('f32', [4, 5]), arena.tensor('f32', [2, 5]))).toThrow('"b" expected 3 rows');
     const square = arena.tensor('f32', [3, 3]);
-    expect(() => matmul(square, arena.tensor('f32', [3, 3]), square)).toThrow('"out" expected memory of its own');
-    expect(() => matmul(arena.tensor('f32', [3, 3]), square, square)).toThrow('"out" expected memory of its own');
+    expect(() => matmul(square, arena.tensor('f32', [3, 3]), square)).toThrow(
+      '"out" expected memory of its own, got that of "a"',
+    );
+    expect(() => matmul(arena.tensor('f32', [3, 3]), square, square)).toThrow(
+      '"out" expected memory of its own, got that of "b"',
+    );
     expect(() => matmul(a, arena.tensor('i32', [3, 5]), arena.tensor('f32', [2, 5]))).toThrow('"b" expected dtype f32');
     expect(() => matmul(a, arena.tensor('f32', [3, 5]), arena.tensor('f32', [5, 2]))).toThrow(
       '"out" expected shape [2,5]',

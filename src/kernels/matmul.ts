@@ -28,6 +28,7 @@ import {
 } from './blocking.ts';
 import { type Rounding, storeRounded } from './cast.ts';
 import { DTYPES } from './dtype.ts';
+import { expectApart } from './layer-operands.ts';
 import { expectOperandDType, OPERAND_DTYPES, type OperandDType } from './operands.ts';
 import { PackedWeights } from './packed.ts';
 import type { Call, Task } from './pool.ts';
@@ -114,10 +115,10 @@ function checkOperands(a: Tensor, b: Tensor | PackedWeights, out: Tensor, option
   expectOperandDType('a', a);
   if (!(b instanceof PackedWeights)) expectOperandDType('b', b);
   // A result in FP32 is written as it is summed; others are rounded from a copy, and may lie over an operand.
-  const isOver = (operand: Tensor | PackedWeights): boolean =>
-    !(operand instanceof PackedWeights) && operand.offset === out.offset;
-  if (out.dtype === 'f32' && m * n * k > 0 && (isOver(a) || isOver(b)))
-    throw new TypeError('"out" expected memory of its own, got that of an operand');
+  if (out.dtype === 'f32' && m * n * k > 0) {
+    expectApart('a', a, out);
+    if (!(b instanceof PackedWeights)) expectApart('b', b, out);
+  }
   if (out.strides[1] !== 1 && n > 1) throw new TypeError('"out" expected adjacent columns, got a transposed view');
   const { alpha = 1, accumulate = false, beta = accumulate ? 1 : 0, bias, activation, rounding = 'nearest' } = options;
   if (activation !== undefined) expectOneOf('activation', activation, Object.keys(ACTIVATIONS) as Activation[]);

@@ -47,17 +47,19 @@ function serving(
   tpotMs: number = given(scenario, 'tpotMs'),
 ): ServingPoint | null {
   const [input, output] = [given(scenario, 'inputTokens'), given(scenario, 'outputTokens')];
-  const { chip, chips, id } = system;
   const { constants } = world;
-  // A world with a changed chip or constant must not find the points of another.
-  const machine = JSON.stringify([id, chips, chip.peak, chip.memory, { ...constants, ...NO_HOST }]);
+  const spec = world.model(model);
+  // A world with anything changed must not find the points of another; what machines draw changes none.
+  const machine = JSON.stringify([system, { ...constants, ...NO_HOST }], (key, value) =>
+    key === 'power' ? undefined : value,
+  );
   const { neuronHostStep, neuronHostSequence } = constants;
-  const key = JSON.stringify([machine, neuronHostStep, neuronHostSequence, model, formats, input, output]);
+  const key = JSON.stringify([machine, neuronHostStep, neuronHostSequence, spec, formats, input, output]);
   let rows = found.get(key);
   if (rows === undefined) {
     const shared = clocksOf(system, machine, world);
     rows = servingRows(system, {
-      model: world.model(model),
+      model: spec,
       formats,
       input,
       output,

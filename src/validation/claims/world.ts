@@ -53,8 +53,7 @@ function scaledAt<T>(value: T, path: readonly string[], factor: number, datum: s
 
 /**
  * The shipped data with `changes` on it; without any, the data as they are.
- * A change of a price or of a profile that is not there changes nothing.
- * @throws RangeError, here or when the entry is asked for, if the path of another change leads to no number
+ * @throws RangeError, here or when the entry is asked for, if the path of a change leads to no number; of an unknown profile
  */
 export function createWorld(changes: readonly Change[] = []): World {
   const parts = changes.map(({ datum, factor }) => {
@@ -62,6 +61,7 @@ export function createWorld(changes: readonly Change[] = []): World {
     const [kind = '', id = '', path = ''] = datum.split('/');
     return { kind, id, path: path === '' ? [] : path.split('.'), factor, datum };
   });
+  for (const { kind, id } of parts) if (kind === 'reliability') findReliability(id);
   const apply = <T>(kind: string, id: string, value: T): T =>
     parts
       .filter((part) => part.kind === kind && part.id === id)
@@ -77,15 +77,13 @@ export function createWorld(changes: readonly Change[] = []): World {
     model: (id) => apply('models', id, modelSpec(id)),
     prices: parts
       .filter(({ kind }) => kind === 'prices')
-      .reduce<readonly PriceRow[]>(
-        (rows, { id, path, factor }) =>
-          rows.map((row) =>
-            row.system === id && row.basis === path.join('.') && row.usdPerHour !== null
-              ? { ...row, usdPerHour: row.usdPerHour * factor }
-              : row,
-          ),
-        prices(),
-      ),
+      .reduce<readonly PriceRow[]>((rows, { id, path, factor, datum }) => {
+        const isMeant = (row: PriceRow) => row.system === id && row.basis === path.join('.');
+        if (!rows.some(isMeant)) throw new RangeError(`"datum" expected a price that is listed, got ${datum}`);
+        return rows.map((row) =>
+          isMeant(row) && row.usdPerHour !== null ? { ...row, usdPerHour: row.usdPerHour * factor } : row,
+        );
+      }, prices()),
     site: parts
       .filter(({ kind }) => kind === 'site')
       .reduce<FacilitySpec>((site, { id, factor, datum }) => scaledAt(site, [id], factor, datum), facility()),
